@@ -1,0 +1,106 @@
+// The kernel contract: one struct of function pointers that every ISA fills or inherits from the reference.
+//
+// Kernels cannot fail, allocate or lock: sizes were checked by the op that calls them. Strides are in elements. No kernel
+// reads past its operands, except that `gemm_*` weights may be read as whole panels (16 outputs), which exist in full.
+// Every result for a row depends on that row alone, never on `rows` or on where a block begins.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace pocketuni {
+
+enum class Activation : int32_t { kNone, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kSigmoid };
+
+enum class Unary : int32_t {
+  kRelu, kGelu, kGeluTanh, kSilu, kTanh, kSigmoid, kErf, kExp, kLog, kSqrt, kRsqrt, kNeg, kAbs, kReciprocal,
+  kSin, kCos, kFloor, kCeil, kRound, kSoftplus, kElu, kLeakyRelu, kHardSigmoid, kHardSwish, kMish, kClip,
+  kScale  ///< x * alpha + beta
+};
+enum class Binary : int32_t { kAdd, kSub, kMul, kDiv, kPow, kMin, kMax };
+enum class Reduce : int32_t { kSum, kMax, kMin, kProd };
+
+constexpr int kPanel = 16;  ///< outputs per weight tile, on every ISA
+constexpr int kGroup = 32;  ///< inputs per int4 scale
+
+/// What happens to an accumulator before it is stored: y = act(acc + bias) + residual.
+struct Epilogue {
+  const float* bias = nullptr;      // [n], of the first output of the call, or null
+  const float* residual = nullptr;  // [rows][n] with its own stride, or null
+  ptrdiff_t residual_stride = 0;
+  Activation activation = Activation::kNone;
+};
+
+/// Activations quantized symmetrically, one scale per row: x = q * scale.
+struct QuantizedRows {
+  const int8_t* q;     // [rows][q_stride], zero padded up to q_stride
+  ptrdiff_t q_stride;  // a multiple of 32, >= k
+  const float* scale;  // [rows]
+  const int32_t* sum;  // [rows][q_stride / 32]: sums of q over groups of 32
+};
+
+struct AttentionArgs {
+  const float *q, *k, *v;        // [tq][d], [tk][d], [tk][dv] with strides
+  ptrdiff_t q_stride, k_stride, v_stride;
+  const float* mask;             // additive: [tq][tk] (stride 0: one row for all), or null
+  ptrdiff_t mask_stride;
+  float* out;                    // [tq][dv]
+  ptrdiff_t out_stride;
+  int tq, tk, d, dv;
+  int causal;                    // row i sees keys 0 .. i + (tk - tq)
+  float scale;
+  float* scratch;                // attention_scratch_floats(tk, d, dv)
+};
+
+/// Floats of scratch that one `attention_f32` call needs, the same on every ISA.
+inline size_t attention_scratch_floats(int tk, int d, int dv) {
+  const size_t keys = (static_cast<size_t>(tk) + kPanel - 1) / kPanel * kPanel;
+  const size_t values = (static_cast<size_t>(dv) + kPanel - 1) / kPanel * kPanel;
+  return keys * static_cast<size_t>(d) + keys * values + 16 * keys + 64;
+}
+
+struct Kernels {
+  const char* isa;  ///< "ref", "avx2", "avxvnni", "avx512vnni", "neon", "neondot"
+
+  /// Row i: scale = max|x| / 127, q = round-half-even(x / scale) as x * (127 / max). A row holding NaN or infinity gets
+  /// scale NaN and q = 0; an all-zero row gets scale 0.
+  void (*quantize_rows)(const float* x, ptrdiff_t x_stride, int rows, int k, int8_t* q, ptrdiff_t q_stride,
+                        float* scale, int32_t* sum);
+
+  /// y[rows][n] = epilogue(x w^T) for outputs [0, n) of the panels given. Pointers are to the first panel.
+  void (*gemm_f32)(const float* x, ptrdiff_t x_stride, int rows, int k, const float* tiles, int n,
+                   const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+  void (*gemm_f16)(const float* x, ptrdiff_t x_stride, int rows, int k, const uint16_t* tiles, int n,
+                   const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+  void (*gemm_i8)(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
+                  const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+  /// Groups accumulate in order: acc = fma(float(isum), f32(scale), acc); then y = acc * row scale.
+  void (*gemm_i4)(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
+                  const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+
+  /// B[k][n] (or [n][k] by strides) -> the `gemm_f32` tile order, for products of two activations. Pads with 0.
+  void (*pack_f32)(const float* b, ptrdiff_t k_stride, ptrdiff_t n_stride, int k, int n, float* tiles);
+
+  void (*attention_f32)(const AttentionArgs* args);
+
+  void (*layer_norm_f32)(const float* x, int rows, int dim, const float* gamma, const float* beta, float eps, float* y);
+  void (*rms_norm_f32)(const float* x, int rows, int dim, const float* gamma, float eps, float* y);
+  void (*softmax_f32)(const float* x, int rows, int dim, float* y);  // an all -inf row gives zeros; NaN gives NaN
+
+  void (*unary_f32)(Unary op, const float* x, float* y, size_t n, float alpha, float beta);  // y may be x
+  /// a_step and b_step are 0 (one value for all) or 1. y may be a or b.
+  void (*binary_f32)(Binary op, const float* a, int a_step, const float* b, int b_step, float* y, size_t n);
+  float (*reduce_f32)(Reduce op, const float* x, size_t n);  // sums in 16 lanes, then pairwise
+
+  void (*dequantize_i8)(const int8_t* q, float scale, int n, float* y);
+  void (*dequantize_i4)(const uint8_t* groups, int n, float* y);  // `rows_i4` groups of 18 bytes, n a multiple of 32
+  void (*f16_to_f32)(const uint16_t* x, float* y, size_t n);
+};
+
+/// The table for an ISA by name, or null when this build or this CPU lacks it.
+const Kernels* find_kernels(const char* isa);
+/// The fastest usable table, or the one that POCKETUNI_ISA names. An unusable name: null, and `*wanted` is that name.
+const Kernels* default_kernels(const char** wanted);
+/// All usable tables, `ref` first, slowest to fastest; null-terminated.
+const Kernels* const* usable_kernels();
+
+}  // namespace pocketuni
