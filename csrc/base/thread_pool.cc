@@ -1,0 +1,181 @@
+#include "base/thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace pocketuni {
+namespace {
+
+constexpr int kMaxThreads = 64;
+using Clock = std::chrono::steady_clock;
+// Waking a sleeper costs tens of microseconds, and so much lies between two ops of a graph: waiting that long awake
+// pays. The caller waits longer, because somebody is known to be working for it.
+constexpr std::chrono::microseconds kWorkerSpin{40};
+constexpr std::chrono::microseconds kCallerSpin{100};
+
+inline void pause_cpu() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Polls `ready` for at most `limit`; says whether it came true.
+template <typename F>
+bool spin_until(F ready, std::chrono::microseconds limit) {
+  if (ready()) return true;
+  if (limit.count() == 0) return false;
+  const Clock::time_point end = Clock::now() + limit;
+  do {
+    for (int i = 0; i < 16; ++i) {
+      pause_cpu();
+      if (ready()) return true;
+    }
+  } while (Clock::now() < end);
+  return false;
+}
+
+}  // namespace
+
+// A job is published by one store to `ticket`: the job's number in the high half, the next index in the low half. An
+// index is claimed by a compare-exchange on the whole, so a worker that comes late, with the task of an older job in
+// hand, fails to claim instead of running it. While an index of a job is claimed and not done, run() does not return;
+// so the fields below belong to the ticket's job for whoever claimed from it. They are atomics because the latecomer
+// may read them while the next job is written; what it read is then thrown away.
+struct ThreadPool::Shared {
+  using Task = void (*)(void*, int, int);
+
+  alignas(64) std::atomic<uint64_t> ticket{0};
+  alignas(64) std::atomic<int> pending{0};  // indices of the job that are not done
+  alignas(64) std::atomic<Task> task{nullptr};
+  std::atomic<void*> context{nullptr};
+  std::atomic<int> count{0};
+  std::atomic<bool> stop{false};
+
+  // Sleeping: whoever sleeps announces it before it looks a last time, whoever publishes looks for sleepers after
+  // publishing, all sequentially consistent; so one of the two sees the other.
+  std::atomic<int> sleepers{0};
+  std::atomic<bool> caller_sleeps{false};
+  std::mutex mutex;
+  std::condition_variable work, finished;
+
+  std::chrono::microseconds worker_spin{0}, caller_spin{0};
+  std::vector<std::thread> workers;
+
+  static uint32_t job(uint64_t ticket_value) { return static_cast<uint32_t>(ticket_value >> 32); }
+
+  /// Claims and runs indices of the job that `seen` names until none is left or the job is over.
+  void work_on(uint64_t seen, int thread) {
+    const uint32_t number = job(seen);
+    const Task run = task.load(std::memory_order_relaxed);
+    void* const what = context.load(std::memory_order_relaxed);
+    const uint32_t end = static_cast<uint32_t>(count.load(std::memory_order_relaxed));
+    int done = 0;
+    while (job(seen) == number && static_cast<uint32_t>(seen) < end) {
+      if (!ticket.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      run(what, static_cast<int>(static_cast<uint32_t>(seen)), thread);
+      ++done;
+      seen = ticket.load(std::memory_order_acquire);
+    }
+    if (done > 0 && pending.fetch_sub(done) == done && caller_sleeps.load()) {
+      { std::lock_guard<std::mutex> lock(mutex); }
+      finished.notify_one();
+    }
+  }
+
+  void worker(int thread) {
+    uint32_t last = 0;
+    const auto called = [&] { return job(ticket.load()) != last || stop.load(); };
+    for (;;) {
+      if (!spin_until(called, worker_spin)) {
+        std::unique_lock<std::mutex> lock(mutex);
+        ++sleepers;
+        work.wait(lock, called);
+        --sleepers;
+      }
+      if (stop.load()) return;
+      const uint64_t seen = ticket.load(std::memory_order_acquire);
+      last = job(seen);
+      work_on(seen, thread);
+    }
+  }
+
+  void wake(int wanted) {
+    const int asleep = std::min(sleepers.load(), wanted);
+    if (asleep <= 0) return;
+    { std::lock_guard<std::mutex> lock(mutex); }
+    for (int i = 0; i < asleep; ++i) work.notify_one();
+  }
+
+  void wait_for_workers() {
+    const auto done = [&] { return pending.load() == 0; };
+    if (spin_until(done, caller_spin)) return;
+    std::unique_lock<std::mutex> lock(mutex);
+    caller_sleeps = true;
+    finished.wait(lock, done);
+    caller_sleeps = false;
+  }
+
+  ~Shared() {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      stop = true;
+    }
+    work.notify_all();
+    for (std::thread& thread : workers) thread.join();
+  }
+};
+
+ThreadPool::ThreadPool(int threads) {
+  if (threads < 0 || threads > kMaxThreads) {
+    fail_argument("threads must be 0 (all usable CPUs) to " + std::to_string(kMaxThreads) + ", got " +
+                  std::to_string(threads));
+  }
+  const int cpus = usable_cpus();
+  size_ = threads > 0 ? threads : std::min(cpus, kMaxThreads);
+  if (size_ == 1) return;
+  auto shared = std::make_unique<Shared>();
+  if (size_ <= cpus) {  // with more threads than CPUs whoever spins keeps another from working
+    shared->worker_spin = kWorkerSpin;
+    shared->caller_spin = kCallerSpin;
+  }
+  shared->workers.reserve(size_ - 1);
+  try {
+    for (int i = 1; i < size_; ++i) shared->workers.emplace_back(&Shared::worker, shared.get(), i);
+  } catch (const std::system_error& error) {
+    throw Error(Status::kInternal, "cannot start thread " + std::to_string(shared->workers.size() + 2) + " of " +
+                                       std::to_string(size_) + ": " + error.what());
+  }
+  shared_ = std::move(shared);
+}
+
+ThreadPool::~ThreadPool() = default;
+
+void ThreadPool::run(int count, void (*task)(void* context, int index, int thread), void* context) {
+  if (count <= 1 || size_ == 1) {
+    for (int i = 0; i < count; ++i) task(context, i, 0);
+    return;
+  }
+  Shared& shared = *shared_;
+  shared.task.store(task, std::memory_order_relaxed);
+  shared.context.store(context, std::memory_order_relaxed);
+  shared.count.store(count, std::memory_order_relaxed);
+  shared.pending.store(count, std::memory_order_relaxed);
+  const uint64_t ticket = static_cast<uint64_t>(Shared::job(shared.ticket.load()) + 1u) << 32;
+  shared.ticket.store(ticket);
+  shared.wake(std::min(count, size_) - 1);
+  shared.work_on(ticket, 0);
+  shared.wait_for_workers();
+}
+
+}  // namespace pocketuni
