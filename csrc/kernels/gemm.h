@@ -1,0 +1,15 @@
+// What the matrix kernels of each ISA export to `dispatch.cc`. Each fill overrides the entries that the ISA speeds up:
+// quantize_rows and gemm_*. The activations come from `nn.h`.
+#pragma once
+#include "kernels.h"
+
+namespace pocketuni {
+
+void fill_gemm_ref(Kernels* kernels);
+void fill_gemm_avx2(Kernels* kernels);
+void fill_gemm_avxvnni(Kernels* kernels);     // over avx2: the integer products
+void fill_gemm_avx512vnni(Kernels* kernels);
+void fill_gemm_neon(Kernels* kernels);
+void fill_gemm_neondot(Kernels* kernels);     // over neon: the integer products
+
+}  // namespace pocketuni

@@ -1,0 +1,161 @@
+// AVX2 + FMA + F16C.
+#if defined(__x86_64__)
+#include "gemm_avx2.h"
+
+#include <cmath>
+
+namespace pocketuni {
+namespace {
+
+// vpmaddubsw adds two u8 x s8 products in s16 and saturates at 32767. Here it never does: the biased weights are made
+// signed again, their magnitude (at most 128) is the unsigned operand, their sign goes to the activations (at most
+// 127), and 2 x 128 x 127 = 32512. With the weights unsigned, 2 x 255 x 127 would saturate.
+struct MaddDot {
+  static constexpr int kRows = 4, kGemvPanels = 2;
+  static constexpr bool kBiased = false;
+
+  struct Weights {
+    __m256i value, magnitude;
+  };
+  static Weights load(const uint8_t* w) {
+    const __m256i value = _mm256_xor_si256(load256(w), _mm256_set1_epi8(-128));
+    return {value, _mm256_abs_epi8(value)};
+  }
+  static __m256i add(__m256i acc, Weights w, __m256i x) {
+    const __m256i pairs = _mm256_maddubs_epi16(w.magnitude, _mm256_sign_epi8(x, w.value));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+
+  // A whole group adds up in s16: 8 steps x 2 x 15 x 127 = 30480.
+  static __m256i nibbles_start(int32_t) { return _mm256_setzero_si256(); }
+  static __m256i nibbles_add(__m256i acc, __m256i w, __m256i x) {
+    return _mm256_add_epi16(acc, _mm256_maddubs_epi16(w, x));
+  }
+  static __m256i nibbles_end(__m256i acc, int32_t correction) {
+    return _mm256_add_epi32(_mm256_madd_epi16(acc, _mm256_set1_epi16(1)), _mm256_set1_epi32(correction));
+  }
+};
+
+inline __m256 load_weights(const float* w) { return _mm256_loadu_ps(w); }
+inline __m256 load_weights(const uint16_t* w) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)));
+}
+
+template <class W>
+struct FloatGemm {
+  static constexpr int kRows = 6, kPanels = 1, kGemvPanels = 4;  // 12 accumulators of 16 registers
+  const float* x;
+  ptrdiff_t x_stride;
+  int k;
+  const W* tiles;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    constexpr int H = 2 * P;
+    const ptrdiff_t panel_size = static_cast<ptrdiff_t>(k) * kPanel;
+    const W* w = tiles + panel * panel_size;
+    const float* a = x + row * x_stride;
+    __m256 acc[R][H];
+    PU_UNROLL
+    for (int i = 0; i < R * H; ++i) acc[i / H][i % H] = _mm256_setzero_ps();
+    for (ptrdiff_t i = 0; i < k; ++i) {
+      __m256 weights[H];
+      PU_UNROLL
+      for (int h = 0; h < H; ++h) weights[h] = load_weights(w + h / 2 * panel_size + i * kPanel + h % 2 * 8);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const __m256 value = _mm256_set1_ps(a[r * x_stride + i]);
+        PU_UNROLL
+        for (int h = 0; h < H; ++h) acc[r][h] = _mm256_fmadd_ps(value, weights[h], acc[r][h]);
+      }
+    }
+    store_tile(out, acc, row, panel, cols);
+  }
+};
+
+void gemm_f32(const float* x, ptrdiff_t x_stride, int rows, int k, const float* tiles, int n, const Epilogue* e,
+              float* y, ptrdiff_t y_stride) {
+  for_each_tile(FloatGemm<float>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx2}}, rows, n);
+}
+
+void gemm_f16(const float* x, ptrdiff_t x_stride, int rows, int k, const uint16_t* tiles, int n, const Epilogue* e,
+              float* y, ptrdiff_t y_stride) {
+  for_each_tile(FloatGemm<uint16_t>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx2}}, rows, n);
+}
+
+inline __m256i abs_bits(__m256 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)); }
+
+inline float row_max(const float* x, int k) {
+  __m256i even = _mm256_setzero_si256(), odd = even;
+  int i = 0;
+  for (; i + 16 <= k; i += 16) {
+    even = _mm256_max_epi32(even, abs_bits(_mm256_loadu_ps(x + i)));
+    odd = _mm256_max_epi32(odd, abs_bits(_mm256_loadu_ps(x + i + 8)));
+  }
+  alignas(32) int32_t lane[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(lane), _mm256_max_epi32(even, odd));
+  int32_t bits = 0;
+  for (int j = 0; j < 8; ++j) bits = lane[j] > bits ? lane[j] : bits;
+  for (; i < k; ++i) {
+    int32_t b;
+    std::memcpy(&b, x + i, sizeof b);
+    b &= 0x7fffffff;
+    bits = b > bits ? b : bits;
+  }
+  float max;
+  std::memcpy(&max, &bits, sizeof max);
+  return max;
+}
+
+// 32 values to bytes, and their sum.
+inline int32_t quantize_group(const float* x, __m256 inverse, int8_t* q) {
+  const auto convert = [&](int i) { return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i * 8), inverse)); };
+  const __m256i low = _mm256_packs_epi32(convert(0), convert(1)), high = _mm256_packs_epi32(convert(2), convert(3));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packs work within 128-bit halves
+  const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
+  const __m256i biased = _mm256_xor_si256(bytes, _mm256_set1_epi8(-128));  // + 128 each, as psadbw is unsigned
+  const __m256i sums = _mm256_sad_epu8(biased, _mm256_setzero_si256());
+  const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_unpackhi_epi64(half, half))) - 128 * kGroup;
+}
+
+void quantize_row(const float* x, int k, int8_t* q, ptrdiff_t q_stride, float* scale, int32_t* sum) {
+  const float max = row_max(x, k);
+  if (!(max <= 3.402823466e38f) || is_zero_row(max)) {
+    *scale = max < 1.0f ? 0.0f : NAN;
+    std::memset(q, 0, static_cast<size_t>(q_stride));
+    std::memset(sum, 0, static_cast<size_t>(q_stride / kGroup) * sizeof *sum);
+    return;
+  }
+  *scale = max / 127.0f;
+  const __m256 inverse = _mm256_set1_ps(127.0f / max);
+  int i = 0;
+  for (; i + kGroup <= k; i += kGroup) sum[i / kGroup] = quantize_group(x + i, inverse, q + i);
+  for (; i < q_stride; i += kGroup) {
+    float tail[kGroup] = {};
+    if (i < k) std::memcpy(tail, x + i, static_cast<size_t>(k - i) * sizeof *x);
+    sum[i / kGroup] = quantize_group(tail, inverse, q + i);
+  }
+}
+
+void quantize_rows(const float* x, ptrdiff_t x_stride, int rows, int k, int8_t* q, ptrdiff_t q_stride, float* scale,
+                   int32_t* sum) {
+  for (int r = 0; r < rows; ++r) {
+    quantize_row(x + r * x_stride, k, q + r * q_stride, q_stride, scale + r, sum + r * (q_stride / kGroup));
+  }
+}
+
+}  // namespace
+
+void fill_gemm_avx2(Kernels* kernels) {
+  kernels->quantize_rows = quantize_rows;
+  kernels->gemm_f32 = gemm_f32;
+  kernels->gemm_f16 = gemm_f16;
+  kernels->gemm_i8 = gemm_i8<MaddDot>;
+  kernels->gemm_i4 = gemm_i4<MaddDot>;
+}
+
+}  // namespace pocketuni
+#endif

@@ -1,0 +1,175 @@
+// 256-bit kernels that AVX2 and AVX-VNNI share; `Dot` is what differs. A panel is two registers of 8 outputs. All in an
+// unnamed namespace, as each includer compiles it with its own flags.
+#pragma once
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "gemm.h"
+#include "gemm_tile.h"
+#include "nn.h"
+
+namespace pocketuni {
+namespace {
+
+inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+inline __m256i broadcast_quad(const int8_t* q) {
+  int32_t value;
+  std::memcpy(&value, q, sizeof value);
+  return _mm256_set1_epi32(value);
+}
+
+// acc[r][2 p + h]: half h of panel p.
+template <int R, int H>
+inline void store_tile(const Output& out, __m256 (&acc)[R][H], int row, int panel, int cols) {
+  const Epilogue& e = *out.epilogue;
+  const int column = panel * kPanel;
+  if (!out.plain() || cols != H * 8) {
+    alignas(32) float buffer[R * H * 8];
+    PU_UNROLL
+    for (int i = 0; i < R * H; ++i) _mm256_store_ps(buffer + i * 8, acc[i / H][i % H]);
+    finish_tile(out, buffer, R, H * 8, row, column, cols);
+    return;
+  }
+  PU_UNROLL
+  for (int r = 0; r < R; ++r) {
+    float* y = out.y + (row + r) * out.y_stride + column;
+    const float* residual = e.residual == nullptr ? nullptr : e.residual + (row + r) * e.residual_stride + column;
+    PU_UNROLL
+    for (int h = 0; h < H; ++h) {
+      __m256 value = acc[r][h];
+      if (e.bias != nullptr) value = _mm256_add_ps(value, _mm256_loadu_ps(e.bias + column + h * 8));
+      if (residual != nullptr) value = _mm256_add_ps(value, _mm256_loadu_ps(residual + h * 8));
+      _mm256_storeu_ps(y + h * 8, value);
+    }
+  }
+}
+
+inline int32_t row_sum(const QuantizedRows& x, int row, int k) {
+  const int32_t* sums = x.sum + row * (x.q_stride / kGroup);
+  int32_t total = 0;
+  for (int g = 0; g < (k + kGroup - 1) / kGroup; ++g) total += sums[g];
+  return total;
+}
+
+template <class Dot>
+struct Int8Gemm {
+  static constexpr int kRows = Dot::kRows, kPanels = 1, kGemvPanels = Dot::kGemvPanels;
+  const QuantizedRows* x;
+  int k;
+  const uint8_t* tiles;
+  const float* scales;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    constexpr int H = 2 * P;
+    const ptrdiff_t quads = (k + 3) / 4, panel_size = quads * 64;
+    const uint8_t* w = tiles + panel * panel_size;
+    const ptrdiff_t q_stride = x->q_stride;
+    const int8_t* a = x->q + row * q_stride;
+    __m256i acc[R][H];
+    PU_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const __m256i start = _mm256_set1_epi32(Dot::kBiased ? -128 * row_sum(*x, row + r, k) : 0);
+      PU_UNROLL
+      for (int h = 0; h < H; ++h) acc[r][h] = start;
+    }
+    for (ptrdiff_t i = 0; i < quads; ++i) {
+      typename Dot::Weights weights[H];
+      PU_UNROLL
+      for (int h = 0; h < H; ++h) weights[h] = Dot::load(w + h / 2 * panel_size + i * 64 + h % 2 * 32);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const __m256i value = broadcast_quad(a + r * q_stride + i * 4);
+        PU_UNROLL
+        for (int h = 0; h < H; ++h) acc[r][h] = Dot::add(acc[r][h], weights[h], value);
+      }
+    }
+    __m256 y[R][H];
+    PU_UNROLL
+    for (int h = 0; h < H; ++h) {
+      const __m256 scale = _mm256_loadu_ps(scales + panel * kPanel + h * 8);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) {
+        y[r][h] = _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(acc[r][h]), scale), _mm256_set1_ps(x->scale[row + r]));
+      }
+    }
+    store_tile(out, y, row, panel, cols);
+  }
+};
+
+// Half a panel at a time: 8 unpacked registers would leave no room for both halves' accumulators, and the other half of
+// each line is still in L1 when its turn comes within the group.
+template <class Dot>
+struct Int4Gemm {
+  static constexpr int kRows = 4, kPanels = 1, kGemvPanels = 1;
+  const QuantizedRows* x;
+  int k;
+  const uint8_t* tiles;
+  const uint16_t* scales;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    static_assert(P == 1, "one panel");
+    const ptrdiff_t groups = (k + kGroup - 1) / kGroup, q_stride = x->q_stride, sum_stride = q_stride / kGroup;
+    const int8_t* a = x->q + row * q_stride;
+    const int32_t* sums = x->sum + row * sum_stride;
+    const __m256i mask = _mm256_set1_epi8(15);
+    __m256 acc[R][2];
+    PU_UNROLL
+    for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_ps();
+    for (ptrdiff_t g = 0; g < groups; ++g) {
+      const ptrdiff_t block = panel * groups + g;
+      PU_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        const uint8_t* w = tiles + block * 256 + h * 32;
+        __m256i dots[R];
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) dots[r] = Dot::nibbles_start(-8 * sums[r * sum_stride + g]);
+        PU_UNROLL
+        for (int v = 0; v < 4; ++v) {
+          const __m256i bytes = load256(w + v * 64);
+          if constexpr (R == 1) _mm_prefetch(reinterpret_cast<const char*>(w + v * 64 + 2048), _MM_HINT_T0);
+          const __m256i low = _mm256_and_si256(bytes, mask);
+          const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), mask);
+          PU_UNROLL
+          for (int r = 0; r < R; ++r) {
+            const int8_t* values = a + r * q_stride + g * kGroup + v * 4;
+            dots[r] = Dot::nibbles_add(dots[r], low, broadcast_quad(values));
+            dots[r] = Dot::nibbles_add(dots[r], high, broadcast_quad(values + 16));
+          }
+        }
+        const __m256 scale = _mm256_cvtph_ps(
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + block * kPanel + h * 8)));
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const __m256i isum = Dot::nibbles_end(dots[r], -8 * sums[r * sum_stride + g]);
+          acc[r][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), scale, acc[r][h]);
+        }
+      }
+    }
+    PU_UNROLL
+    for (int i = 0; i < 2 * R; ++i) {
+      acc[i / 2][i % 2] = _mm256_mul_ps(acc[i / 2][i % 2], _mm256_set1_ps(x->scale[row + i / 2]));
+    }
+    store_tile(out, acc, row, panel, cols);
+  }
+};
+
+template <class Dot>
+void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
+             const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int8Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, act_row_avx2}}, rows, n);
+}
+
+template <class Dot>
+void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
+             const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int4Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, act_row_avx2}}, rows, n);
+}
+
+}  // namespace
+}  // namespace pocketuni

@@ -1,0 +1,305 @@
+// AVX-512 with VNNI. A panel is one register of outputs; tiles of 6 rows x 4 panels keep 24 accumulators, 4 weights and
+// a broadcast in the 32 registers and need 10 loads for 24 products (two of each a cycle).
+#if defined(__x86_64__)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC bug 105593: its own _mm512_undefined_ps, up to GCC 12
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "gemm.h"
+#include "gemm_tile.h"
+#include "nn.h"
+
+namespace pocketuni {
+namespace {
+
+inline __mmask16 lanes(int count) { return static_cast<__mmask16>(count >= 16 ? 0xffffu : (1u << count) - 1u); }
+
+inline int32_t load_quad(const int8_t* q) {
+  int32_t value;
+  std::memcpy(&value, q, sizeof value);
+  return value;
+}
+
+template <int R, int P>
+inline void store_tile(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
+  const Epilogue& e = *out.epilogue;
+  const int column = panel * kPanel;
+  alignas(64) float buffer[R * P * kPanel];
+  PU_UNROLL
+  for (int p = 0; p < P; ++p) {
+    const __mmask16 mask = lanes(cols - p * kPanel);
+    if (e.bias != nullptr) {
+      const __m512 bias = _mm512_maskz_loadu_ps(mask, e.bias + column + p * kPanel);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) acc[r][p] = _mm512_add_ps(acc[r][p], bias);
+    }
+  }
+  if (!out.plain()) {
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) _mm512_store_ps(buffer + i * kPanel, acc[i / P][i % P]);
+    out.act_row(e.activation, buffer, R * P * kPanel);
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_load_ps(buffer + i * kPanel);
+  }
+  PU_UNROLL
+  for (int r = 0; r < R; ++r) {
+    float* y = out.y + (row + r) * out.y_stride + column;
+    const float* residual = e.residual == nullptr ? nullptr : e.residual + (row + r) * e.residual_stride + column;
+    PU_UNROLL
+    for (int p = 0; p < P; ++p) {
+      const __mmask16 mask = lanes(cols - p * kPanel);
+      if (residual != nullptr) {
+        acc[r][p] = _mm512_add_ps(acc[r][p], _mm512_maskz_loadu_ps(mask, residual + p * kPanel));
+      }
+      _mm512_mask_storeu_ps(y + p * kPanel, mask, acc[r][p]);
+    }
+  }
+}
+
+inline __m512 load_weights(const float* w) { return _mm512_loadu_ps(w); }
+inline __m512 load_weights(const uint16_t* w) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
+}
+
+template <class W>
+struct FloatGemm {
+  static constexpr int kRows = 6, kPanels = 4, kGemvPanels = 8;  // 8 chains = fma latency 4 x 2 a cycle
+  const float* x;
+  ptrdiff_t x_stride;
+  int k;
+  const W* tiles;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    const ptrdiff_t panel_size = static_cast<ptrdiff_t>(k) * kPanel;
+    const W* w = tiles + panel * panel_size;
+    const float* a = x + row * x_stride;
+    __m512 acc[R][P];
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_setzero_ps();
+    for (int i = 0; i < k; ++i) {
+      __m512 weights[P];
+      PU_UNROLL
+      for (int p = 0; p < P; ++p) weights[p] = load_weights(w + p * panel_size + static_cast<ptrdiff_t>(i) * kPanel);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const __m512 value = _mm512_set1_ps(a[r * x_stride + i]);
+        PU_UNROLL
+        for (int p = 0; p < P; ++p) acc[r][p] = _mm512_fmadd_ps(value, weights[p], acc[r][p]);
+      }
+    }
+    store_tile(out, acc, row, panel, cols);
+  }
+};
+
+inline int32_t row_sum(const QuantizedRows& x, int row, int k) {
+  const int32_t* sums = x.sum + row * (x.q_stride / kGroup);
+  int32_t total = 0;
+  for (int g = 0; g < (k + kGroup - 1) / kGroup; ++g) total += sums[g];
+  return total;
+}
+
+struct Int8Gemm {
+  static constexpr int kRows = 6, kPanels = 4, kGemvPanels = 8;
+  const QuantizedRows* x;
+  int k;
+  const uint8_t* tiles;
+  const float* scales;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    const ptrdiff_t quads = (k + 3) / 4, panel_size = quads * 64;
+    const uint8_t* w = tiles + panel * panel_size;
+    const ptrdiff_t q_stride = x->q_stride;
+    const int8_t* a = x->q + row * q_stride;
+    __m512i acc[R][P];
+    PU_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const __m512i start = _mm512_set1_epi32(-128 * row_sum(*x, row + r, k));  // undoes the bias of the weights
+      PU_UNROLL
+      for (int p = 0; p < P; ++p) acc[r][p] = start;
+    }
+    for (ptrdiff_t i = 0; i < quads; ++i) {
+      __m512i weights[P];
+      PU_UNROLL
+      for (int p = 0; p < P; ++p) weights[p] = _mm512_loadu_si512(w + p * panel_size + i * 64);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const __m512i value = _mm512_set1_epi32(load_quad(a + r * q_stride + i * 4));
+        PU_UNROLL
+        for (int p = 0; p < P; ++p) acc[r][p] = _mm512_dpbusd_epi32(acc[r][p], weights[p], value);
+      }
+    }
+    __m512 y[R][P];
+    PU_UNROLL
+    for (int p = 0; p < P; ++p) {
+      const __m512 scale = _mm512_loadu_ps(scales + (panel + p) * kPanel);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) {
+        y[r][p] = _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[r][p]), scale), _mm512_set1_ps(x->scale[row + r]));
+      }
+    }
+    store_tile(out, y, row, panel, cols);
+  }
+};
+
+// One panel wide: a group's 8 unpacked registers serve up to 16 rows, whose float accumulators take 16 more.
+struct Int4Gemm {
+  static constexpr int kRows = 16, kPanels = 1, kGemvPanels = 2;
+  const QuantizedRows* x;
+  int k;
+  const uint8_t* tiles;
+  const uint16_t* scales;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    const ptrdiff_t groups = (k + kGroup - 1) / kGroup, q_stride = x->q_stride, sum_stride = q_stride / kGroup;
+    const int8_t* a = x->q + row * q_stride;
+    const int32_t* sums = x->sum + row * sum_stride;
+    const __m512i mask = _mm512_set1_epi8(15);
+    __m512 acc[R][P];
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_setzero_ps();
+    for (ptrdiff_t g = 0; g < groups; ++g) {
+      PU_UNROLL
+      for (int p = 0; p < P; ++p) {
+        const ptrdiff_t block = (panel + p) * groups + g;
+        const uint8_t* w = tiles + block * 256;
+        __m512i low[4], high[4];
+        PU_UNROLL
+        for (int v = 0; v < 4; ++v) {
+          const __m512i bytes = _mm512_loadu_si512(w + v * 64);
+          if constexpr (R == 1) _mm_prefetch(reinterpret_cast<const char*>(w + v * 64 + 2048), _MM_HINT_T0);
+          low[v] = _mm512_and_si512(bytes, mask);
+          high[v] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
+        }
+        const __m512 scale =
+            _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales + block * kPanel)));
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const int8_t* values = a + r * q_stride + g * kGroup;
+          __m512i sum_low = _mm512_set1_epi32(-8 * sums[r * sum_stride + g]);
+          __m512i sum_high = _mm512_setzero_si512();
+          PU_UNROLL
+          for (int v = 0; v < 4; ++v) {
+            sum_low = _mm512_dpbusd_epi32(sum_low, low[v], _mm512_set1_epi32(load_quad(values + v * 4)));
+            sum_high = _mm512_dpbusd_epi32(sum_high, high[v], _mm512_set1_epi32(load_quad(values + 16 + v * 4)));
+          }
+          const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum_low, sum_high));
+          acc[r][p] = _mm512_fmadd_ps(sum, scale, acc[r][p]);
+        }
+      }
+    }
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) {
+      acc[i / P][i % P] = _mm512_mul_ps(acc[i / P][i % P], _mm512_set1_ps(x->scale[row + i / P]));
+    }
+    store_tile(out, acc, row, panel, cols);
+  }
+};
+
+void gemm_f32(const float* x, ptrdiff_t x_stride, int rows, int k, const float* tiles, int n, const Epilogue* e,
+              float* y, ptrdiff_t y_stride) {
+  for_each_tile(FloatGemm<float>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx512}}, rows, n);
+}
+
+void gemm_f16(const float* x, ptrdiff_t x_stride, int rows, int k, const uint16_t* tiles, int n, const Epilogue* e,
+              float* y, ptrdiff_t y_stride) {
+  for_each_tile(FloatGemm<uint16_t>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx512}}, rows, n);
+}
+
+void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
+             const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int8Gemm{x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
+}
+
+void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
+             const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int4Gemm{x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
+}
+
+inline __m512i max_abs_bits(__m512i max, __m512 x) {
+  return _mm512_max_epu32(max, _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
+}
+
+inline float row_max(const float* x, int k) {
+  __m512i even = _mm512_setzero_si512(), odd = even;
+  int i = 0;
+  for (; i + 32 <= k; i += 32) {
+    even = max_abs_bits(even, _mm512_loadu_ps(x + i));
+    odd = max_abs_bits(odd, _mm512_loadu_ps(x + i + 16));
+  }
+  for (; i < k; i += 16) even = max_abs_bits(even, _mm512_maskz_loadu_ps(lanes(k - i), x + i));
+  const uint32_t bits = _mm512_reduce_max_epu32(_mm512_max_epu32(even, odd));
+  float max;
+  std::memcpy(&max, &bits, sizeof max);
+  return max;
+}
+
+// 32 quantized values as bytes, in order.
+inline __m256i quantize_group(__m512 x0, __m512 x1, __m512 inverse) {
+  const __m128i q0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x0, inverse)));
+  const __m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x1, inverse)));
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(q0), q1, 1);
+}
+
+inline int32_t group_sum(__m256i q) {
+  const __m256i biased = _mm256_xor_si256(q, _mm256_set1_epi8(-128));  // + 128 each, as psadbw is unsigned
+  const __m256i sums = _mm256_sad_epu8(biased, _mm256_setzero_si256());
+  const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_unpackhi_epi64(half, half))) - 128 * kGroup;
+}
+
+void quantize_row(const float* x, int k, int8_t* q, ptrdiff_t q_stride, float* scale, int32_t* sum) {
+  const float max = row_max(x, k);
+  if (!(max <= 3.402823466e38f) || is_zero_row(max)) {
+    *scale = max < 1.0f ? 0.0f : NAN;
+    std::memset(q, 0, static_cast<size_t>(q_stride));
+    std::memset(sum, 0, static_cast<size_t>(q_stride / kGroup) * sizeof *sum);
+    return;
+  }
+  *scale = max / 127.0f;
+  const __m512 inverse = _mm512_set1_ps(127.0f / max);
+  int i = 0;
+  for (; i + 32 <= k; i += 32) {
+    const __m256i group = quantize_group(_mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16), inverse);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), group);
+    sum[i / kGroup] = group_sum(group);
+  }
+  for (; i < q_stride; i += 32) {
+    const int left = i < k ? k - i : 0, second = left > 16 ? left - 16 : 0;
+    const __m512 x0 = _mm512_maskz_loadu_ps(lanes(left), x + (left > 0 ? i : 0));
+    const __m512 x1 = _mm512_maskz_loadu_ps(lanes(second), x + (second > 0 ? i + 16 : 0));
+    const __m256i group = quantize_group(x0, x1, inverse);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), group);
+    sum[i / kGroup] = group_sum(group);
+  }
+}
+
+void quantize_rows(const float* x, ptrdiff_t x_stride, int rows, int k, int8_t* q, ptrdiff_t q_stride, float* scale,
+                   int32_t* sum) {
+  for (int r = 0; r < rows; ++r) {
+    quantize_row(x + r * x_stride, k, q + r * q_stride, q_stride, scale + r, sum + r * (q_stride / kGroup));
+  }
+}
+
+}  // namespace
+
+void fill_gemm_avx512vnni(Kernels* kernels) {
+  kernels->quantize_rows = quantize_rows;
+  kernels->gemm_f32 = gemm_f32;
+  kernels->gemm_f16 = gemm_f16;
+  kernels->gemm_i8 = gemm_i8;
+  kernels->gemm_i4 = gemm_i4;
+}
+
+}  // namespace pocketuni
+#endif

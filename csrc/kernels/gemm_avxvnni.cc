@@ -1,0 +1,29 @@
+// AVX-VNNI: vpdpbusd on 256 bits. The floating-point kernels and the quantization stay those of AVX2.
+#if defined(__x86_64__)
+#include "gemm_avx2.h"
+
+namespace pocketuni {
+namespace {
+
+struct VnniDot {
+  static constexpr int kRows = 6, kGemvPanels = 4;  // 12 accumulators of 16 registers; 8 for a single row
+  static constexpr bool kBiased = true;             // weights stay unsigned
+
+  using Weights = __m256i;
+  static Weights load(const uint8_t* w) { return load256(w); }
+  static __m256i add(__m256i acc, Weights w, __m256i x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
+
+  static __m256i nibbles_start(int32_t correction) { return _mm256_set1_epi32(correction); }
+  static __m256i nibbles_add(__m256i acc, __m256i w, __m256i x) { return _mm256_dpbusd_avx_epi32(acc, w, x); }
+  static __m256i nibbles_end(__m256i acc, int32_t) { return acc; }
+};
+
+}  // namespace
+
+void fill_gemm_avxvnni(Kernels* kernels) {
+  kernels->gemm_i8 = gemm_i8<VnniDot>;
+  kernels->gemm_i4 = gemm_i4<VnniDot>;
+}
+
+}  // namespace pocketuni
+#endif

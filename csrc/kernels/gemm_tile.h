@@ -1,0 +1,99 @@
+// How a product is cut into register tiles, shared by the SIMD files. All of it lives in an unnamed namespace: each ISA
+// compiles its own copy with its own flags, and the linker must not merge them.
+//
+// An operator `Op` has kRows and kPanels, the largest tile whose accumulators stay in registers; kGemvPanels, the tile
+// width for a single row; and `template <int R, int P> void tile(int row, int panel, int cols) const`, which computes
+// rows [row, row + R) of outputs [16 panel, 16 panel + cols), cols in (16 (P - 1), 16 P].
+#pragma once
+#include "kernels.h"
+
+#if defined(__clang__)
+#define PU_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define PU_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace pocketuni {
+namespace {
+
+using ActRow = void (*)(Activation, float*, int);
+
+inline bool is_zero_row(float max) { return max < 1e-30f; }  // 127 / max could overflow; see ref_gemm.cc
+
+struct Output {
+  const Epilogue* epilogue;
+  float* y;
+  ptrdiff_t y_stride;
+  ActRow act_row;
+
+  bool plain() const { return epilogue->activation == Activation::kNone; }
+};
+
+// The slow way out of a tile: through `tile` [rows][width] when an activation follows or a panel is partial. It reads
+// the residual just before it stores, so y may be the residual.
+inline void finish_tile(const Output& out, float* tile, int rows, int width, int row, int column, int cols) {
+  const Epilogue& e = *out.epilogue;
+  if (e.bias != nullptr) {
+    for (int r = 0; r < rows; ++r) {
+      for (int c = 0; c < cols; ++c) tile[r * width + c] += e.bias[column + c];
+    }
+  }
+  if (!out.plain()) out.act_row(e.activation, tile, rows * width);
+  for (int r = 0; r < rows; ++r) {
+    float* y = out.y + (row + r) * out.y_stride + column;
+    if (e.residual == nullptr) {
+      for (int c = 0; c < cols; ++c) y[c] = tile[r * width + c];
+    } else {
+      const float* residual = e.residual + (row + r) * e.residual_stride + column;
+      for (int c = 0; c < cols; ++c) y[c] = tile[r * width + c] + residual[c];
+    }
+  }
+}
+
+template <class Op, int P, int R>
+inline void tile_of_rows(const Op& op, int rows, int row, int panel, int cols) {
+  if (rows == R) {
+    op.template tile<R, P>(row, panel, cols);
+  } else if constexpr (R > 1) {
+    tile_of_rows<Op, P, R - 1>(op, rows, row, panel, cols);
+  }
+}
+
+// Rows run inside, so the weights of one panel group are fetched once and stay in L1 or L2. Blocks of rows are made
+// even (16 = 6 + 5 + 5), because a short last block would have too few accumulators to hide the latency.
+template <class Op, int MaxRows, int P>
+void panel_group(const Op& op, int panels, int rows, int panel, int cols) {
+  if (panels != P) {
+    if constexpr (P > 1) panel_group<Op, MaxRows, P - 1>(op, panels, rows, panel, cols);
+    return;
+  }
+  const int blocks = (rows + MaxRows - 1) / MaxRows, size = rows / blocks, larger = rows % blocks;
+  for (int b = 0, row = 0; b < blocks; ++b) {
+    const int height = size + (b < larger ? 1 : 0);
+    tile_of_rows<Op, P, MaxRows>(op, height, row, panel, cols);
+    row += height;
+  }
+}
+
+template <class Op, int MaxRows, int MaxPanels>
+void sweep(const Op& op, int rows, int n) {
+  const int panels = (n + kPanel - 1) / kPanel;
+  for (int panel = 0; panel < panels; panel += MaxPanels) {
+    const int width = panels - panel < MaxPanels ? panels - panel : MaxPanels;
+    const int cols = n - panel * kPanel < width * kPanel ? n - panel * kPanel : width * kPanel;
+    panel_group<Op, MaxRows, MaxPanels>(op, width, rows, panel, cols);
+  }
+}
+
+template <class Op>
+void for_each_tile(const Op& op, int rows, int n) {
+  if (rows <= 0 || n <= 0) return;
+  if (rows == 1) {
+    sweep<Op, 1, Op::kGemvPanels>(op, rows, n);
+  } else {
+    sweep<Op, Op::kRows, Op::kPanels>(op, rows, n);
+  }
+}
+
+}  // namespace
+}  // namespace pocketuni
