@@ -1,0 +1,1 @@
+"""Turns models of PyTorch and ONNX into `.puni` files: importers, fusion, quantization, writer."""
