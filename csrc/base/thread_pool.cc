@@ -47,19 +47,19 @@ bool spin_until(F ready, std::chrono::microseconds limit) {
 
 }  // namespace
 
-// A job is published by one store to `ticket`: the job's number in the high half, the next index in the low half. An
-// index is claimed by a compare-exchange on the whole, so a worker that comes late, with the task of an older job in
-// hand, fails to claim instead of running it. While an index of a job is claimed and not done, run() does not return;
-// so the fields below belong to the ticket's job for whoever claimed from it. They are atomics because the latecomer
-// may read them while the next job is written; what it read is then thrown away.
+// A job is published by one store to `ticket`: the job's number in the high half, the indices left in the low half. An
+// index is claimed by a compare-exchange on the whole, so a worker that comes late fails to claim: either nothing is
+// left of the job it saw, or the number has changed. run() does not return while an index is claimed and not done, so
+// the job's fields, read behind a claim, are those of the claimed job. They may not be read before it: the ticket of a
+// finished job stays while the next job's fields are written.
 struct ThreadPool::Shared {
   using Task = void (*)(void*, int, int);
 
   alignas(64) std::atomic<uint64_t> ticket{0};
   alignas(64) std::atomic<int> pending{0};  // indices of the job that are not done
-  alignas(64) std::atomic<Task> task{nullptr};
-  std::atomic<void*> context{nullptr};
-  std::atomic<int> count{0};
+  alignas(64) Task task = nullptr;
+  void* context = nullptr;
+  uint32_t count = 0;
   std::atomic<bool> stop{false};
 
   // Sleeping: whoever sleeps announces it before it looks a last time, whoever publishes looks for sleepers after
@@ -73,17 +73,15 @@ struct ThreadPool::Shared {
   std::vector<std::thread> workers;
 
   static uint32_t job(uint64_t ticket_value) { return static_cast<uint32_t>(ticket_value >> 32); }
+  static uint32_t left(uint64_t ticket_value) { return static_cast<uint32_t>(ticket_value); }
 
   /// Claims and runs indices of the job that `seen` names until none is left or the job is over.
   void work_on(uint64_t seen, int thread) {
     const uint32_t number = job(seen);
-    const Task run = task.load(std::memory_order_relaxed);
-    void* const what = context.load(std::memory_order_relaxed);
-    const uint32_t end = static_cast<uint32_t>(count.load(std::memory_order_relaxed));
     int done = 0;
-    while (job(seen) == number && static_cast<uint32_t>(seen) < end) {
-      if (!ticket.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-      run(what, static_cast<int>(static_cast<uint32_t>(seen)), thread);
+    while (job(seen) == number && left(seen) > 0) {
+      if (!ticket.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      task(context, static_cast<int>(count - left(seen)), thread);
       ++done;
       seen = ticket.load(std::memory_order_acquire);
     }
@@ -167,11 +165,12 @@ void ThreadPool::run(int count, void (*task)(void* context, int index, int threa
     return;
   }
   Shared& shared = *shared_;
-  shared.task.store(task, std::memory_order_relaxed);
-  shared.context.store(context, std::memory_order_relaxed);
-  shared.count.store(count, std::memory_order_relaxed);
+  shared.task = task;
+  shared.context = context;
+  shared.count = static_cast<uint32_t>(count);
   shared.pending.store(count, std::memory_order_relaxed);
-  const uint64_t ticket = static_cast<uint64_t>(Shared::job(shared.ticket.load()) + 1u) << 32;
+  const uint64_t number = Shared::job(shared.ticket.load()) + 1u;
+  const uint64_t ticket = number << 32 | static_cast<uint32_t>(count);
   shared.ticket.store(ticket);
   shared.wake(std::min(count, size_) - 1);
   shared.work_on(ticket, 0);
