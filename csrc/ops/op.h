@@ -41,7 +41,7 @@ struct InputInfo {
 struct RunContext {
   const Kernels* kernels;
   ThreadPool* pool;
-  std::vector<Tensor> inputs;   // absent and weight-encoded inputs have data == null
+  std::vector<Tensor> inputs;  // absent and weight-encoded inputs have data == null
   std::vector<Tensor> outputs;
   unsigned char* scratch;       // scratch_bytes(...), 64-byte aligned
   const std::vector<int64_t>* named_dims;  // values of the tower's named dimensions in this run
@@ -55,6 +55,8 @@ class Op {
                                         const std::vector<int64_t>& named_dims) const = 0;
   /// Bytes of scratch for these inputs and this many threads.
   virtual size_t scratch_bytes(const std::vector<InputInfo>& inputs, int threads) const;
+  /// True when the result may share the memory of input 0; `run` then copies nothing if the two are the same.
+  virtual bool aliases_input() const;
   virtual void run(RunContext& context) const = 0;
 };
 
