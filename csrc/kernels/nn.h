@@ -1,0 +1,23 @@
+// What the elementwise, normalization and attention kernels of each ISA export to `dispatch.cc` and to the matrix
+// kernels. A fill sets pack_f32, attention_f32 and every entry below it in `Kernels`.
+#pragma once
+#include "kernels.h"
+
+namespace pocketuni {
+
+void fill_nn_ref(Kernels* kernels);
+void fill_nn_avx2(Kernels* kernels);
+void fill_nn_avx512(Kernels* kernels);
+void fill_nn_neon(Kernels* kernels);
+
+/// y[0, n) = activation(y), in place: the last step of a matrix product.
+void act_row_ref(Activation activation, float* y, int n);
+void act_row_avx2(Activation activation, float* y, int n);
+void act_row_avx512(Activation activation, float* y, int n);
+void act_row_neon(Activation activation, float* y, int n);
+
+/// The reference, for what an ISA leaves to libm (log, sin, cos, pow) and is too rare to deserve vectors.
+void unary_f32_ref(Unary op, const float* x, float* y, size_t n, float alpha, float beta);
+void binary_f32_ref(Binary op, const float* a, int a_step, const float* b, int b_step, float* y, size_t n);
+
+}  // namespace pocketuni
