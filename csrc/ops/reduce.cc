@@ -1,0 +1,98 @@
+// Reductions of float tensors over any axes.
+#include <algorithm>
+
+#include "base/error.h"
+#include "ops/registry.h"
+
+namespace pocketuni {
+namespace {
+
+class ReduceOp final : public Op {
+ public:
+  ReduceOp(const std::string& op, Attributes& a)
+      : mean_(op == "reduce_mean"), axes_(a.list("axes")), keep_(a.flag("keepdims")) {
+    if (op == "reduce_max") kind_ = Reduce::kMax;
+    if (op == "reduce_min") kind_ = Reduce::kMin;
+    if (op == "reduce_prod") kind_ = Reduce::kProd;
+  }
+
+  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
+    expect_float(in[0], "x");
+    const Shape& x = in[0].type.shape;
+    const std::vector<bool> reduced = reduced_axes(x.size());
+    Shape y;
+    for (size_t i = 0; i < x.size(); ++i) {
+      if (!reduced[i]) y.push_back(x[i]);
+      if (reduced[i] && keep_) y.push_back(1);
+    }
+    return {{DType::kF32, y}};
+  }
+
+  size_t scratch_bytes(const Inputs& in, int) const override {
+    return static_cast<size_t>(reduced_count(in[0].type.shape)) * sizeof(float);
+  }
+
+  void run(RunContext& context) const override {
+    const Shape& shape = context.inputs[0].type.shape;
+    const std::vector<bool> reduced = reduced_axes(shape.size());
+    const int64_t count = reduced_count(shape), outputs = element_count(context.outputs[0].type.shape);
+    std::vector<int64_t> strides(shape.size(), 1);
+    for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+    const float* x = context.inputs[0].f32();
+    float* row = reinterpret_cast<float*>(context.scratch);
+    const bool contiguous = trailing(reduced);
+    for (int64_t o = 0; o < outputs; ++o) {
+      const float* from = x + offset(o, shape, strides, reduced, false);
+      if (!contiguous) {
+        for (int64_t i = 0; i < count; ++i) row[i] = from[offset(i, shape, strides, reduced, true)];
+        from = row;
+      }
+      float result = context.kernels->reduce_f32(kind_, from, static_cast<size_t>(count));
+      if (mean_) result /= static_cast<float>(count);
+      context.outputs[0].f32()[o] = result;
+    }
+  }
+
+ private:
+  std::vector<bool> reduced_axes(size_t rank) const {
+    std::vector<bool> reduced(rank, false);
+    for (int64_t axis : axes_) reduced[normalize_axis(axis, rank)] = true;
+    return reduced;
+  }
+
+  int64_t reduced_count(const Shape& shape) const {
+    const std::vector<bool> reduced = reduced_axes(shape.size());
+    int64_t count = 1;
+    for (size_t i = 0; i < shape.size(); ++i) count *= reduced[i] ? shape[i] : 1;
+    return count;
+  }
+
+  static bool trailing(const std::vector<bool>& reduced) {
+    return std::is_sorted(reduced.begin(), reduced.end());
+  }
+
+  // Offset of the index-th element of the part of the shape that is (or is not) reduced.
+  static int64_t offset(int64_t index, const Shape& shape, const std::vector<int64_t>& strides,
+                        const std::vector<bool>& reduced, bool part) {
+    int64_t at = 0;
+    for (size_t i = shape.size(); i-- > 0;) {
+      if (reduced[i] != part) continue;
+      at += index % shape[i] * strides[i];
+      index /= shape[i];
+    }
+    return at;
+  }
+
+  Reduce kind_ = Reduce::kSum;
+  bool mean_;
+  std::vector<int64_t> axes_;
+  bool keep_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_reduce(const NodeSpec& node, Attributes& attributes, const Inputs&) {
+  return std::make_unique<ReduceOp>(node.op, attributes);
+}
+
+}  // namespace pocketuni
