@@ -1,0 +1,212 @@
+// Operators that move values: transpose, concat, slice, gather.
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "ops/registry.h"
+
+namespace pocketuni {
+namespace {
+
+std::vector<int64_t> row_major(const Shape& shape) {
+  std::vector<int64_t> strides(shape.size(), 1);
+  for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  return strides;
+}
+
+/// Copies y[i0, i1, ...] = x[start + sum(i * stride)], in runs where the last stride is 1.
+void copy_strided(const char* x, const std::vector<int64_t>& strides, const Shape& out, size_t size, char* y) {
+  const size_t rank = out.size();
+  if (rank == 0) {
+    std::memcpy(y, x, size);
+    return;
+  }
+  const int64_t width = out.back(), step = strides.back(), bytes = static_cast<int64_t>(size);
+  const int64_t rows = width ? element_count(out) / width : 0;
+  std::vector<int64_t> index(rank, 0);
+  int64_t offset = 0;
+  for (int64_t r = 0; r < rows; ++r, y += width * bytes) {
+    if (step == 1) {
+      std::memcpy(y, x + offset * bytes, static_cast<size_t>(width * bytes));
+    } else {
+      for (int64_t i = 0; i < width; ++i) std::memcpy(y + i * bytes, x + (offset + i * step) * bytes, size);
+    }
+    for (size_t i = rank - 1; i-- > 0;) {
+      offset += strides[i];
+      if (++index[i] < out[i]) break;
+      offset -= strides[i] * out[i];
+      index[i] = 0;
+    }
+  }
+}
+
+class Transpose final : public Op {
+ public:
+  explicit Transpose(std::vector<int64_t> perm) : perm_(std::move(perm)) {
+    std::vector<int64_t> sorted = perm_;
+    std::sort(sorted.begin(), sorted.end());
+    for (size_t i = 0; i < sorted.size(); ++i) {
+      if (sorted[i] != static_cast<int64_t>(i)) fail_argument("perm is not a permutation: " + shape_text(perm_));
+    }
+  }
+
+  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
+    expect_plain(in[0], "x");
+    const Shape& x = in[0].type.shape;
+    if (x.size() != perm_.size()) fail_argument("x is " + shape_text(x) + ", perm is " + shape_text(perm_));
+    Shape y;
+    for (int64_t axis : perm_) y.push_back(x[static_cast<size_t>(axis)]);
+    return {{in[0].type.dtype, y}};
+  }
+
+  void run(RunContext& context) const override {
+    const std::vector<int64_t> from = row_major(context.inputs[0].type.shape);
+    std::vector<int64_t> strides;
+    for (int64_t axis : perm_) strides.push_back(from[static_cast<size_t>(axis)]);
+    copy_strided(static_cast<const char*>(context.inputs[0].data), strides, context.outputs[0].type.shape,
+                 dtype_size(context.outputs[0].type.dtype), static_cast<char*>(context.outputs[0].data));
+  }
+
+ private:
+  std::vector<int64_t> perm_;
+};
+
+class Concat final : public Op {
+ public:
+  explicit Concat(int64_t axis) : axis_(axis) {}
+
+  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
+    expect_plain(in[0], "the first input");
+    TensorType y = in[0].type;
+    const size_t axis = normalize_axis(axis_, y.shape.size());
+    for (size_t i = 1; i < in.size(); ++i) {
+      expect_plain(in[i], "an input");
+      Shape rest = in[i].type.shape;
+      const int64_t width = rest.size() == y.shape.size() ? rest[axis] : -1;
+      if (width >= 0) rest[axis] = y.shape[axis];
+      if (rest != y.shape || in[i].type.dtype != y.dtype) {
+        fail_argument("an input is " + shape_text(in[i].type.shape) + ", the first is " + shape_text(in[0].type.shape));
+      }
+      if (__builtin_add_overflow(y.shape[axis], width, &y.shape[axis])) fail_argument("the result is too large");
+    }
+    return {y};
+  }
+
+  void run(RunContext& context) const override {
+    const Shape& out = context.outputs[0].type.shape;
+    const size_t axis = normalize_axis(axis_, out.size()), size = dtype_size(context.outputs[0].type.dtype);
+    size_t outer = 1, inner = size;
+    for (size_t i = 0; i < axis; ++i) outer *= static_cast<size_t>(out[i]);
+    for (size_t i = axis + 1; i < out.size(); ++i) inner *= static_cast<size_t>(out[i]);
+    char* y = static_cast<char*>(context.outputs[0].data);
+    for (size_t o = 0; o < outer; ++o) {
+      for (const Tensor& x : context.inputs) {
+        const size_t bytes = inner * static_cast<size_t>(x.type.shape[axis]);
+        if (bytes) std::memcpy(y, static_cast<const char*>(x.data) + o * bytes, bytes);
+        y += bytes;
+      }
+    }
+  }
+
+ private:
+  int64_t axis_;
+};
+
+class Slice final : public Op {
+ public:
+  explicit Slice(Attributes& a) : axes_(a.list("axes")), starts_(a.list("starts")), ends_(a.list("ends")), steps_(a.list("steps")) {
+    if (starts_.size() != axes_.size() || ends_.size() != axes_.size() || steps_.size() != axes_.size()) {
+      fail_argument("axes, starts, ends and steps differ in length");
+    }
+    for (int64_t step : steps_) {
+      if (step < 1) fail_argument("a step is not positive");
+    }
+  }
+
+  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>& named) const override {
+    expect_plain(in[0], "x");
+    TensorType y = in[0].type;
+    const Shape starts = resolve_dims(starts_, named), ends = resolve_dims(ends_, named);
+    for (size_t i = 0; i < axes_.size(); ++i) {
+      const size_t axis = normalize_axis(axes_[i], y.shape.size());
+      const int64_t dim = in[0].type.shape[axis];
+      if (starts[i] < 0 || ends[i] < 0) fail_argument("starts and ends must not be negative");
+      const int64_t start = std::min(starts[i], dim), end = std::min(ends[i], dim);
+      y.shape[axis] = end > start ? (end - start - 1) / steps_[i] + 1 : 0;
+    }
+    return {y};
+  }
+
+  void run(RunContext& context) const override {
+    const Tensor &x = context.inputs[0], &y = context.outputs[0];
+    const Shape starts = resolve_dims(starts_, *context.named_dims);
+    std::vector<int64_t> strides = row_major(x.type.shape);
+    int64_t offset = 0;
+    for (size_t i = 0; i < axes_.size(); ++i) {
+      const size_t axis = normalize_axis(axes_[i], strides.size());
+      offset += std::min(starts[i], x.type.shape[axis]) * strides[axis];
+    }
+    for (size_t i = 0; i < axes_.size(); ++i) strides[normalize_axis(axes_[i], strides.size())] *= steps_[i];
+    const size_t size = dtype_size(y.type.dtype);
+    copy_strided(static_cast<const char*>(x.data) + offset * static_cast<int64_t>(size), strides, y.type.shape, size,
+                 static_cast<char*>(y.data));
+  }
+
+ private:
+  std::vector<int64_t> axes_, starts_, ends_, steps_;
+};
+
+class Gather final : public Op {
+ public:
+  Gather(const std::string& name, int64_t axis) : name_(name), axis_(axis) {}
+
+  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
+    expect_plain(in[0], "x");
+    expect_integer(in[1], "indices");
+    const Shape &x = in[0].type.shape, &indices = in[1].type.shape;
+    const size_t axis = normalize_axis(axis_, x.size());
+    Shape y(x.begin(), x.begin() + static_cast<int64_t>(axis));
+    y.insert(y.end(), indices.begin(), indices.end());
+    y.insert(y.end(), x.begin() + static_cast<int64_t>(axis) + 1, x.end());
+    return {{in[0].type.dtype, y}};
+  }
+
+  void run(RunContext& context) const override {
+    const Tensor &x = context.inputs[0], &indices = context.inputs[1], &y = context.outputs[0];
+    const size_t axis = normalize_axis(axis_, x.type.shape.size());
+    int64_t outer = 1, inner = static_cast<int64_t>(dtype_size(y.type.dtype));
+    for (size_t i = 0; i < axis; ++i) outer *= x.type.shape[i];
+    for (size_t i = axis + 1; i < x.type.shape.size(); ++i) inner *= x.type.shape[i];
+    const int64_t dim = x.type.shape[axis], count = element_count(indices.type.shape);
+    char* to = static_cast<char*>(y.data);
+    for (int64_t o = 0; o < outer; ++o) {
+      for (int64_t i = 0; i < count; ++i, to += inner) {
+        const int64_t index = integer_at(indices, i), at = index < 0 ? index + dim : index;
+        if (at < 0 || at >= dim) {
+          fail_argument("node '" + name_ + "': index " + std::to_string(index) + " is outside a dimension of " +
+                        std::to_string(dim));
+        }
+        if (inner) std::memcpy(to, static_cast<const char*>(x.data) + (o * dim + at) * inner, static_cast<size_t>(inner));
+      }
+    }
+  }
+
+ private:
+  std::string name_;
+  int64_t axis_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_transpose(const NodeSpec&, Attributes& a, const Inputs&) {
+  return std::make_unique<Transpose>(a.list("perm"));
+}
+std::unique_ptr<Op> make_concat(const NodeSpec&, Attributes& a, const Inputs&) {
+  return std::make_unique<Concat>(a.integer("axis"));
+}
+std::unique_ptr<Op> make_slice(const NodeSpec&, Attributes& a, const Inputs&) { return std::make_unique<Slice>(a); }
+std::unique_ptr<Op> make_gather(const NodeSpec& node, Attributes& a, const Inputs&) {
+  return std::make_unique<Gather>(node.name, a.integer("axis", 0));
+}
+
+}  // namespace pocketuni
