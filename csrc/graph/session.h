@@ -1,6 +1,7 @@
 // Runs one tower of a model: binds input shapes, plans memory once per set of shapes, executes the nodes.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,7 +27,9 @@ class Model {
 
  private:
   explicit Model(std::shared_ptr<const ModelFile> file);
+  static std::shared_ptr<const Model> make(std::shared_ptr<const ModelFile> file);
   std::shared_ptr<const ModelFile> file_;
+  std::map<uint32_t, std::vector<float>> widened_;  // by tensor: half-precision constants as float
   std::vector<std::unique_ptr<Tower>> towers_;
 };
 
