@@ -69,6 +69,11 @@ PU_API size_t pu_model_tower_count(const pu_model* model);
 /* Name of a tower, or NULL when the index is out of range. */
 PU_API const char* pu_model_tower_name(const pu_model* model, size_t index);
 
+/* The model's metadata, one JSON object (docs/format.md, META); NULL for a NULL model. */
+PU_API const char* pu_model_meta_json(const pu_model* model);
+/* A stored file by name, e.g. a tokenizer. */
+PU_API pu_status pu_model_blob(const pu_model* model, const char* name, const void** data, size_t* size);
+
 /* Makes a session for one tower. threads 0: as many as this process may use. isa NULL: the fastest. */
 PU_API pu_status pu_session_create(const pu_model* model, const char* tower, int threads, const char* isa,
                                    pu_session** session);
@@ -79,10 +84,11 @@ PU_API size_t pu_session_output_count(const pu_session* session);
 PU_API pu_status pu_session_input_info(const pu_session* session, size_t index, pu_tensor_info* info);
 PU_API pu_status pu_session_output_info(const pu_session* session, size_t index, pu_tensor_info* info);
 
-/* Remembers an input by name until the next call for it. `tensor->data` must stay valid until the run returns. */
+/* Remembers an input by name until the next call for it; the tensor is not copied: its data must stay valid during
+ * every run that uses it. Shapes and values are checked by the run. */
 PU_API pu_status pu_session_set_input(pu_session* session, const char* name, const pu_tensor* tensor);
 PU_API pu_status pu_session_run(pu_session* session);
-/* A view of a result of the last run, valid until the next run. */
+/* A view of a result of the last run, valid until the next run; an error after a run that failed. */
 PU_API pu_status pu_session_get_output(const pu_session* session, const char* name, pu_tensor* tensor);
 
 #ifdef __cplusplus

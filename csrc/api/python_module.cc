@@ -1,203 +1,382 @@
-// The Python module: Model and Session with NumPy arrays in and out. Policy (names, defaults, text) lives in Python.
+// pocketuni._core: Model and Session for Python. Conversions happen under the GIL, opening and running without it.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdint>
 #include <cstring>
+#include <limits>
+#include <memory>
 #include <mutex>
-#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
 
 #include "base/error.h"
+#include "base/thread_pool.h"
 #include "graph/session.h"
+#include "kernels/kernels.h"
 
 namespace py = pybind11;
 using namespace pocketuni;
 
 namespace {
 
-py::dtype numpy_dtype(DType dtype) { return py::dtype(dtype_name(dtype)); }
-
-DType dtype_of(const py::array& array, const std::string& name) {
-  for (DType dtype : {DType::kF32, DType::kI32, DType::kI64, DType::kBool}) {
-    if (array.dtype().is(numpy_dtype(dtype))) return dtype;
+py::dtype numpy_dtype(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return py::dtype::of<float>();
+    case DType::kI32:
+      return py::dtype::of<int32_t>();
+    case DType::kI64:
+      return py::dtype::of<int64_t>();
+    case DType::kBool:
+      return py::dtype::of<bool>();
   }
-  throw Error(Status::kInvalidArgument, "input '" + name + "': dtype " + std::string(py::str(array.dtype())) +
-                                            " is not one of float32, int32, int64, bool");
+  fail_argument("unknown dtype");
 }
 
-py::list dims_of(const TowerSpec& spec, const ValueSpec& value) {
-  py::list dims;
-  for (Dim dim : value.dims) {
-    if (dim <= -2) {
-      dims.append(spec.named_dims[static_cast<size_t>(-2 - dim)]);
-    } else if (dim == kComputed) {
-      dims.append(py::none());
-    } else {
-      dims.append(dim);
-    }
-  }
-  return dims;
+// --- what is in a file -----------------------------------------------------------------------------------------------
+
+/// A dim as Python sees it: a size, the name of a dimension, or "?" for what only a run knows.
+py::object dim_object(const TowerSpec& tower, Dim dim) {
+  if (dim >= 0) return py::int_(dim);
+  if (dim == kComputed) return py::str("?");
+  return py::str(tower.named_dims[static_cast<size_t>(-2 - dim)]);
 }
 
-py::list values_of(const TowerSpec& spec, const std::vector<uint32_t>& indices) {
-  py::list out;
-  for (uint32_t index : indices) {
-    const ValueSpec& value = spec.values[index];
-    out.append(py::make_tuple(value.name, dtype_name(value.dtype), dims_of(spec, value)));
-  }
-  return out;
+py::tuple value_tuple(const TowerSpec& tower, uint32_t index) {
+  const ValueSpec& value = tower.values[index];
+  py::tuple shape(value.dims.size());
+  for (size_t i = 0; i < value.dims.size(); ++i) shape[i] = dim_object(tower, value.dims[i]);
+  return py::make_tuple(value.name, dtype_name(value.dtype), shape);
 }
 
-py::list nodes_of(const Model& model, const TowerSpec& spec) {
-  py::list out;
-  for (const NodeSpec& node : spec.nodes) {
-    py::list operands;
+py::list value_list(const TowerSpec& tower, const std::vector<uint32_t>& indices) {
+  py::list list;
+  for (uint32_t index : indices) list.append(value_tuple(tower, index));
+  return list;
+}
+
+py::list node_list(const ModelFile& file, const TowerSpec& tower) {
+  py::list nodes;
+  for (const NodeSpec& node : tower.nodes) {
+    py::list inputs, outputs;
     for (const Operand& operand : node.inputs) {
-      if (operand.kind == Operand::kAbsent) operands.append(py::none());
-      if (operand.kind == Operand::kValue) operands.append(spec.values[operand.index].name);
-      if (operand.kind == Operand::kTensor) operands.append(model.file().tensors()[operand.index].name);
+      if (operand.kind == Operand::kAbsent) {
+        inputs.append(py::none());
+      } else {
+        const bool is_tensor = operand.kind == Operand::kTensor;
+        inputs.append(py::make_tuple(is_tensor ? "tensor" : "value", is_tensor ? file.tensors()[operand.index].name
+                                                                               : tower.values[operand.index].name));
+      }
     }
-    out.append(py::make_tuple(node.op, node.name, operands));
+    for (uint32_t output : node.outputs) outputs.append(tower.values[output].name);
+    py::dict attributes;
+    for (const Attribute& attribute : node.attributes) {
+      attributes[py::str(attribute.name)] =
+          std::visit([](const auto& value) -> py::object { return py::cast(value); }, attribute.value);
+    }
+    py::dict entry;
+    entry["op"] = node.op;
+    entry["name"] = node.name;
+    entry["inputs"] = inputs;
+    entry["outputs"] = outputs;
+    entry["attributes"] = attributes;
+    nodes.append(entry);
   }
-  return out;
+  return nodes;
+}
+
+struct PyModel {
+  std::shared_ptr<const Model> model;
+
+  const TowerSpec& tower(const std::string& name) const { return model->file().towers()[model->tower_index(name)]; }
+
+  py::list tensors() const {
+    py::list list;
+    for (const TensorEntry& tensor : model->file().tensors()) {
+      py::dict entry;
+      entry["name"] = tensor.name;
+      entry["encoding"] = encoding_name(tensor.encoding);
+      entry["dims"] = py::tuple(py::cast(tensor.dims));
+      entry["size"] = tensor.size;
+      list.append(entry);
+    }
+    return list;
+  }
+
+  py::bytes blob(const std::string& name) const {
+    for (const Blob& blob : model->file().blobs()) {
+      if (blob.name == name) return py::bytes(reinterpret_cast<const char*>(blob.data), blob.size);
+    }
+    fail_argument("the model has no blob '" + name + "'");
+  }
+};
+
+// --- inputs ----------------------------------------------------------------------------------------------------------
+
+[[noreturn]] void fail_dtype(const ValueSpec& spec, const py::handle& got) {
+  fail_argument("input '" + spec.name + "': expected " + dtype_name(spec.dtype) + ", got " +
+                py::str(got).cast<std::string>());
+}
+
+bool fits(const py::array& array, DType wanted) {
+  if (array.size() == 0) return true;
+  const bool narrow = wanted == DType::kI32;
+  const int64_t low = narrow ? std::numeric_limits<int32_t>::min() : std::numeric_limits<int64_t>::min();
+  const int64_t high = narrow ? std::numeric_limits<int32_t>::max() : std::numeric_limits<int64_t>::max();
+  const py::int_ smallest(array.attr("min")()), largest(array.attr("max")());
+  return !(smallest < py::int_(low)) && !(largest > py::int_(high));
+}
+
+/// The array that the tower reads: the object itself where it can be, else a contiguous copy. Throws
+/// Error(kInvalidArgument) for what would lose information: float64 arrays, floats as ints, ints that do not fit.
+py::array input_array(const py::handle& object, const ValueSpec& spec) {
+  const bool typed = py::hasattr(object, "dtype");  // arrays say what they are; lists and scalars are converted
+  py::array array;
+  try {
+    array = py::module_::import("numpy").attr("asarray")(object).cast<py::array>();
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_ValueError) && !error.matches(PyExc_TypeError)) throw;
+    fail_argument("input '" + spec.name + "': not an array: " + py::str(error.value()).cast<std::string>());
+  }
+  const py::dtype wanted = numpy_dtype(spec.dtype);
+  const char kind = array.dtype().kind();
+  const bool is_integer = kind == 'i' || kind == 'u';
+  if (!array.dtype().equal(wanted)) {
+    bool allowed = !typed && array.size() == 0;  // NumPy calls an empty list float64
+    if (spec.dtype == DType::kI32 || spec.dtype == DType::kI64) {
+      if (is_integer && !fits(array, spec.dtype)) {
+        fail_argument("input '" + spec.name + "': a value does not fit " + dtype_name(spec.dtype));
+      }
+      allowed = allowed || is_integer || kind == 'b';
+    } else if (spec.dtype == DType::kF32) {
+      allowed = allowed || (!typed && (kind == 'f' || is_integer));
+    }
+    if (!allowed) fail_dtype(spec, array.dtype());
+    array = array.attr("astype")(wanted).cast<py::array>();
+  }
+  const int flags = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if ((array.flags() & flags) != flags) array = array.attr("copy")(py::arg("order") = "C").cast<py::array>();
+  return array;
+}
+
+Tensor tensor_view(const py::array& array, DType dtype) {
+  Tensor tensor;
+  tensor.type.dtype = dtype;
+  tensor.type.shape.assign(array.shape(), array.shape() + array.ndim());
+  tensor.data = const_cast<void*>(array.data());
+  return tensor;
+}
+
+// --- running ---------------------------------------------------------------------------------------------------------
+
+/// A result copied out of the session, owned until Python takes it.
+struct Result {
+  TensorType type;
+  std::unique_ptr<unsigned char[]> data;
+};
+
+py::array to_numpy(Result result) {
+  std::vector<py::ssize_t> shape(result.type.shape.begin(), result.type.shape.end());
+  py::capsule owner(result.data.get(), [](void* data) { delete[] static_cast<unsigned char*>(data); });
+  void* data = result.data.release();
+  return py::array(numpy_dtype(result.type.dtype), shape, data, owner);
 }
 
 class PySession {
  public:
-  PySession(std::shared_ptr<const Model> model, const std::string& tower, int threads, const std::optional<std::string>& isa)
-      : session_(std::move(model), tower, {threads, isa ? isa->c_str() : nullptr}) {}
+  PySession(const PyModel& model, const std::string& tower, int threads, const std::string& isa)
+      : session_(model.model, tower, SessionOptions{threads, isa.empty() ? nullptr : isa.c_str()}) {}
 
-  // Arrays are contiguous and of the exact dtype: the Python layer sees to it. Results are copies.
-  py::list run(const std::vector<py::array>& arrays) {
-    std::vector<Tensor> inputs;
+  py::dict run(const py::dict& arrays) {
     const TowerSpec& spec = session_.spec();
-    for (size_t i = 0; i < arrays.size(); ++i) {
-      const std::string name = i < spec.inputs.size() ? spec.values[spec.inputs[i]].name : std::to_string(i);
-      Tensor input;
-      input.type.dtype = dtype_of(arrays[i], name);
-      input.type.shape.assign(arrays[i].shape(), arrays[i].shape() + arrays[i].ndim());
-      if (!(arrays[i].flags() & py::array::c_style)) fail_argument("input '" + name + "' is not contiguous");
-      input.data = const_cast<void*>(arrays[i].data());
-      inputs.push_back(std::move(input));
+    std::vector<py::array> keep;
+    std::vector<Tensor> inputs;
+    for (uint32_t index : spec.inputs) {
+      const ValueSpec& value = spec.values[index];
+      if (!arrays.contains(value.name)) fail_argument(names_text("input '" + value.name + "' is missing", arrays));
+      keep.push_back(input_array(arrays[py::str(value.name)], value));
+      inputs.push_back(tensor_view(keep.back(), value.dtype));
     }
-    // The lock is taken without the GIL: a thread that holds it may be about to wait for the GIL.
-    std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
-    const std::vector<Tensor>* outputs = nullptr;
+    if (arrays.size() != inputs.size()) fail_argument(names_text("an input is unknown", arrays));
+    std::vector<Result> results;
+    {
+      // The GIL goes before the mutex comes: whoever waits for the mutex holds nothing.
+      py::gil_scoped_release release;
+      std::lock_guard<std::mutex> lock(mutex_);
+      results = run_and_copy(inputs);
+    }
+    py::dict outputs;
+    for (size_t i = 0; i < results.size(); ++i) {
+      outputs[py::str(spec.values[spec.outputs[i]].name)] = to_numpy(std::move(results[i]));
+    }
+    return outputs;
+  }
+
+  void set_profiling(bool on) {
+    py::gil_scoped_release release;
+    std::lock_guard<std::mutex> lock(mutex_);
+    session_.set_profiling(on);
+  }
+
+  py::list profile() {
+    std::vector<OpProfile> entries;
     {
       py::gil_scoped_release release;
-      lock.lock();
-      outputs = &session_.run(inputs);
+      std::lock_guard<std::mutex> lock(mutex_);
+      entries = session_.profile();
     }
-    py::list results;
-    for (const Tensor& output : *outputs) {
-      py::array array(numpy_dtype(output.type.dtype), output.type.shape);
-      const size_t bytes = static_cast<size_t>(array.nbytes());
-      if (bytes) std::memcpy(array.mutable_data(), output.data, bytes);
-      results.append(array);
+    py::list list;
+    for (const OpProfile& entry : entries) {
+      py::dict item;
+      item["name"] = entry.name;
+      item["op"] = entry.op;
+      item["seconds"] = entry.seconds;
+      item["runs"] = entry.runs;
+      list.append(item);
+    }
+    return list;
+  }
+
+  const TowerSpec& spec() const { return session_.spec(); }
+  std::string isa() const { return session_.isa(); }
+  int threads() const { return session_.threads(); }
+
+ private:
+  std::vector<Result> run_and_copy(const std::vector<Tensor>& inputs) {
+    std::vector<Result> results;
+    for (const Tensor& tensor : session_.run(inputs)) {
+      const size_t bytes = static_cast<size_t>(element_count(tensor.type.shape)) * dtype_size(tensor.type.dtype);
+      std::unique_ptr<unsigned char[]> copy(new unsigned char[bytes > 0 ? bytes : 1]);
+      if (bytes > 0) std::memcpy(copy.get(), tensor.data, bytes);
+      results.push_back(Result{tensor.type, std::move(copy)});
     }
     return results;
   }
 
-  Session& session() { return session_; }
+  std::string names_text(const std::string& fault, const py::dict& given) const {
+    std::string text = "tower '" + spec().name + "': " + fault + "; expected";
+    for (uint32_t index : spec().inputs) text += " '" + spec().values[index].name + "'";
+    text += ", got";
+    for (const auto& item : given) text += " '" + py::str(item.first).cast<std::string>() + "'";
+    return given.empty() ? text + " nothing" : text;
+  }
 
- private:
-  std::mutex mutex_;
   Session session_;
+  std::mutex mutex_;
 };
 
-py::list tensors_of(const Model& model) {
-  py::list out;
-  for (const TensorEntry& tensor : model.file().tensors()) {
-    out.append(py::make_tuple(tensor.name, encoding_name(tensor.encoding), tensor.dims, tensor.size));
-  }
-  return out;
+// --- the module ------------------------------------------------------------------------------------------------------
+
+std::vector<std::string> usable_isas() {
+  std::vector<std::string> names;
+  for (const Kernels* const* table = usable_kernels(); *table != nullptr; ++table) names.emplace_back((*table)->isa);
+  return names;
 }
 
-py::bytes blob_of(const Model& model, const std::string& name) {
-  for (const Blob& blob : model.file().blobs()) {
-    if (blob.name == name) return py::bytes(reinterpret_cast<const char*>(blob.data), blob.size);
-  }
-  throw Error(Status::kInvalidArgument, model.file().path() + " holds no data named '" + name + "'");
+std::string default_isa() {
+  const char* wanted = nullptr;
+  const Kernels* kernels = default_kernels(&wanted);
+  if (kernels != nullptr) return kernels->isa;
+  std::string text = "POCKETUNI_ISA=" + std::string(wanted == nullptr ? "" : wanted) + " is not usable here; usable:";
+  for (const std::string& name : usable_isas()) text += " " + name;
+  fail_argument(text);
 }
 
-void translate(const Error& error, PyObject* format_error) {
+void raise(const Error& error, PyObject* format_error) {
+  PyObject* kind = PyExc_RuntimeError;
   switch (error.status()) {
-    case Status::kIo: PyErr_SetString(PyExc_OSError, error.what()); break;
-    case Status::kFormat: PyErr_SetString(format_error, error.what()); break;
-    case Status::kOutOfMemory: PyErr_SetString(PyExc_MemoryError, error.what()); break;
-    case Status::kInvalidArgument: PyErr_SetString(PyExc_ValueError, error.what()); break;
-    default: PyErr_SetString(PyExc_RuntimeError, error.what());
+    case Status::kInvalidArgument:
+      kind = PyExc_ValueError;
+      break;
+    case Status::kIo:
+      kind = PyExc_OSError;
+      break;
+    case Status::kFormat:
+      kind = format_error;
+      break;
+    case Status::kOutOfMemory:
+      kind = PyExc_MemoryError;
+      break;
+    case Status::kOk:
+    case Status::kInternal:
+      break;
   }
+  // A file's names may hold any bytes that are UTF-8, a path any bytes at all.
+  py::object message = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(error.what(), static_cast<py::ssize_t>(std::strlen(error.what())), "replace"));
+  PyErr_SetObject(kind, message.ptr());
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
-  static PyObject* format_error = PyErr_NewExceptionWithDoc(
-      "pocketuni.ModelFileError", "The file is not a valid model file; the message names it and says what is wrong.",
-      PyExc_ValueError, nullptr);
-  m.attr("ModelFileError") = py::handle(format_error);
-  py::register_exception_translator([](std::exception_ptr pointer) {
+  m.doc() = "The compiled part of pocketuni.";
+  m.attr("__version__") = POCKETUNI_VERSION;
+
+  static PyObject* format_error = nullptr;
+  format_error = PyErr_NewExceptionWithDoc("pocketuni.ModelFileError", "A file is not a valid model file.",
+                                           PyExc_ValueError, nullptr);
+  if (format_error == nullptr) throw py::error_already_set();
+  m.attr("ModelFileError") = py::reinterpret_borrow<py::object>(format_error);
+  py::register_local_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
-      translate(error, format_error);
+      raise(error, format_error);
     }
   });
 
-  m.attr("version") = POCKETUNI_VERSION;
-  m.def("usable_cpus", &usable_cpus);
-  m.def("usable_isas", [] {
-    py::list names;
-    for (const Kernels* const* k = usable_kernels(); *k; ++k) names.append((*k)->isa);
-    return names;
-  });
+  m.def("usable_cpus", &usable_cpus, "CPUs this process may use: affinity mask and cgroup quota.");
+  m.def("usable_isas", &usable_isas, "Names of the instruction sets usable here, slowest first.");
+  m.def("default_isa", &default_isa, "The one that is used when none is named.");
 
-  py::class_<Model, std::shared_ptr<Model>>(m, "Model")
-      .def(py::init([](const std::string& path) { return std::const_pointer_cast<Model>(Model::open(path)); }),
-           py::arg("path"), py::call_guard<py::gil_scoped_release>())
-      .def_property_readonly("path", [](const Model& self) { return self.file().path(); })
-      .def_property_readonly("file_size", [](const Model& self) { return self.file().file_size(); })
-      .def_property_readonly("meta_json", [](const Model& self) { return self.file().meta_json(); })
-      .def_property_readonly("tower_names",
-                             [](const Model& self) {
-                               py::list names;
-                               for (const TowerSpec& spec : self.file().towers()) names.append(spec.name);
-                               return names;
-                             })
-      .def("inputs",
-           [](const Model& self, const std::string& name) {
-             const TowerSpec& spec = self.file().towers()[self.tower_index(name)];
-             return values_of(spec, spec.inputs);
+  py::class_<PyModel, std::shared_ptr<PyModel>>(m, "Model")
+      .def(py::init([](const std::string& path) {
+             py::gil_scoped_release release;
+             return std::make_shared<PyModel>(PyModel{Model::open(path)});
+           }),
+           py::arg("path"))
+      .def_property_readonly("file_size", [](const PyModel& self) { return self.model->file().file_size(); })
+      .def_property_readonly("meta_json", [](const PyModel& self) { return self.model->file().meta_json(); })
+      .def("tower_names",
+           [](const PyModel& self) {
+             std::vector<std::string> names;
+             for (const TowerSpec& tower : self.model->file().towers()) names.push_back(tower.name);
+             return names;
            })
-      .def("outputs",
-           [](const Model& self, const std::string& name) {
-             const TowerSpec& spec = self.file().towers()[self.tower_index(name)];
-             return values_of(spec, spec.outputs);
+      .def("blob_names",
+           [](const PyModel& self) {
+             std::vector<std::string> names;
+             for (const Blob& blob : self.model->file().blobs()) names.push_back(blob.name);
+             return names;
            })
-      .def("nodes",
-           [](const Model& self, const std::string& name) {
-             return nodes_of(self, self.file().towers()[self.tower_index(name)]);
-           })
-      .def("tensors", &tensors_of)
-      .def("blob", &blob_of)
-      .def(
-          "verify_weights", [](const Model& self) { return self.file().verify_weights(); },
-          py::call_guard<py::gil_scoped_release>());
+      .def("inputs", [](const PyModel& self,
+                        const std::string& tower) { return value_list(self.tower(tower), self.tower(tower).inputs); })
+      .def("outputs", [](const PyModel& self,
+                         const std::string& tower) { return value_list(self.tower(tower), self.tower(tower).outputs); })
+      .def("nodes", [](const PyModel& self,
+                       const std::string& tower) { return node_list(self.model->file(), self.tower(tower)); })
+      .def("tensors", &PyModel::tensors)
+      .def("blob", &PyModel::blob, py::arg("name"))
+      .def("verify_weights", [](const PyModel& self) {
+        py::gil_scoped_release release;
+        return self.model->file().verify_weights();
+      });
 
   py::class_<PySession>(m, "Session")
-      .def(py::init([](std::shared_ptr<Model> model, const std::string& tower, int threads,
-                       const std::optional<std::string>& isa) {
-             return std::make_unique<PySession>(std::move(model), tower, threads, isa);
+      .def(py::init([](const PyModel& model, const std::string& tower, int threads, const std::string& isa) {
+             py::gil_scoped_release release;
+             return std::make_unique<PySession>(model, tower, threads, isa);
            }),
-           py::arg("model"), py::arg("tower"), py::arg("threads") = 0, py::arg("isa") = py::none())
-      .def("run", &PySession::run)
-      .def_property_readonly("isa", [](PySession& self) { return self.session().isa(); })
-      .def_property_readonly("threads", [](PySession& self) { return self.session().threads(); })
-      .def("set_profiling", [](PySession& self, bool on) { self.session().set_profiling(on); })
-      .def("profile", [](PySession& self) {
-        py::list out;
-        for (const OpProfile& p : self.session().profile()) out.append(py::make_tuple(p.name, p.op, p.seconds, p.runs));
-        return out;
-      });
+           py::arg("model"), py::arg("tower"), py::arg("threads") = 0, py::arg("isa") = "")
+      .def("run", &PySession::run, py::arg("arrays"))
+      .def("inputs", [](const PySession& self) { return value_list(self.spec(), self.spec().inputs); })
+      .def("outputs", [](const PySession& self) { return value_list(self.spec(), self.spec().outputs); })
+      .def_property_readonly("isa", &PySession::isa)
+      .def_property_readonly("threads", &PySession::threads)
+      .def("set_profiling", &PySession::set_profiling, py::arg("on"))
+      .def("profile", &PySession::profile);
 }

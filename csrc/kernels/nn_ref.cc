@@ -1,5 +1,5 @@
 // Elementwise, normalization and attention kernels in the plainest form: what the SIMD versions are compared with.
-// NaN always comes out as NaN; infinities follow the formula (silu(-inf) is -inf * 0, NaN).
+// NaN always comes out as NaN; infinities give the limit.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -12,9 +12,12 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
+// x * gate, where a closed gate also stops -inf.
+float gated(float x, float gate) { return gate == 0.0f ? 0.0f : x * gate; }
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
-float gelu(float x) { return x * (0.5f * (1.0f + std::erf(x * 0.70710678f))); }
-float gelu_tanh(float x) { return x * (0.5f * (1.0f + std::tanh(0.79788456f * (x + 0.044715f * x * x * x)))); }
+float silu(float x) { return gated(x, sigmoid(x)); }
+float gelu(float x) { return gated(x, 0.5f * std::erfc(x * -0.70710678f)); }
+float gelu_tanh(float x) { return gated(x, sigmoid(1.5957691f * (x + 0.044715f * x * x * x))); }
 float softplus(float x) { return std::fmax(x, 0.0f) + std::log1p(std::exp(-std::fabs(x))); }
 // Written so that a comparison with NaN leaves x.
 float clip(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
@@ -32,7 +35,7 @@ float unary(Unary op, float x, float alpha, float beta) {
     case Unary::kRelu: return x < 0.0f ? 0.0f : x;
     case Unary::kGelu: return gelu(x);
     case Unary::kGeluTanh: return gelu_tanh(x);
-    case Unary::kSilu: return x * sigmoid(x);
+    case Unary::kSilu: return silu(x);
     case Unary::kTanh: return std::tanh(x);
     case Unary::kSigmoid: return sigmoid(x);
     case Unary::kErf: return std::erf(x);
@@ -52,8 +55,8 @@ float unary(Unary op, float x, float alpha, float beta) {
     case Unary::kElu: return x < 0.0f ? alpha * std::expm1(x) : x;
     case Unary::kLeakyRelu: return x < 0.0f ? alpha * x : x;
     case Unary::kHardSigmoid: return clip(alpha * x + beta, 0.0f, 1.0f);
-    case Unary::kHardSwish: return x * clip(x * (1.0f / 6.0f) + 0.5f, 0.0f, 1.0f);
-    case Unary::kMish: return std::isnan(x) ? x : x * std::tanh(softplus(x));
+    case Unary::kHardSwish: return gated(x, clip(x * (1.0f / 6.0f) + 0.5f, 0.0f, 1.0f));
+    case Unary::kMish: return std::isnan(x) ? x : gated(x, std::tanh(softplus(x)));
     case Unary::kClip: return clip(x, alpha, beta);
     case Unary::kScale: return x * alpha + beta;
   }
@@ -216,7 +219,7 @@ void act_row_ref(Activation activation, float* y, int n) {
       case Activation::kRelu: y[i] = unary(Unary::kRelu, y[i], 0.0f, 0.0f); break;
       case Activation::kGelu: y[i] = gelu(y[i]); break;
       case Activation::kGeluTanh: y[i] = gelu_tanh(y[i]); break;
-      case Activation::kSilu: y[i] = y[i] * sigmoid(y[i]); break;
+      case Activation::kSilu: y[i] = silu(y[i]); break;
       case Activation::kTanh: y[i] = std::tanh(y[i]); break;
       case Activation::kSigmoid: y[i] = sigmoid(y[i]); break;
     }

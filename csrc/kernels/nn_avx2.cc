@@ -1,0 +1,16 @@
+// The nn kernels for AVX2 + FMA + F16C.
+#if defined(__x86_64__)
+#include "nn.h"
+#include "vec_avx2.h"
+// The order matters: each of these is written over what stands above it.
+#include "vec_math.h"
+#include "attention_body.h"
+#include "nn_body.h"
+
+namespace pocketuni {
+
+void fill_nn_avx2(Kernels* kernels) { fill_nn(kernels); }
+void act_row_avx2(Activation activation, float* y, int n) { act_row(activation, y, n); }
+
+}  // namespace pocketuni
+#endif

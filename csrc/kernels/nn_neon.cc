@@ -1,0 +1,16 @@
+// The nn kernels for ARMv8.0 NEON.
+#if defined(__aarch64__)
+#include "nn.h"
+#include "vec_neon.h"
+// The order matters: each of these is written over what stands above it.
+#include "vec_math.h"
+#include "attention_body.h"
+#include "nn_body.h"
+
+namespace pocketuni {
+
+void fill_nn_neon(Kernels* kernels) { fill_nn(kernels); }
+void act_row_neon(Activation activation, float* y, int n) { act_row(activation, y, n); }
+
+}  // namespace pocketuni
+#endif
