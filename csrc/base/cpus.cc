@@ -76,7 +76,8 @@ int cgroup_cpus() {
     const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
     const std::string path = line.substr(second + 1);
     if (controllers == ",,") lower(limit, smallest_limit("/sys/fs/cgroup", path, read_v2));
-    if (controllers.find(",cpu,") != std::string::npos) lower(limit, smallest_limit("/sys/fs/cgroup/cpu", path, read_v1));
+    if (controllers.find(",cpu,") != std::string::npos)
+      lower(limit, smallest_limit("/sys/fs/cgroup/cpu", path, read_v1));
   }
   lower(limit, read_v2("/sys/fs/cgroup"));  // when /proc is not mounted
   lower(limit, read_v1("/sys/fs/cgroup/cpu"));

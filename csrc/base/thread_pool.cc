@@ -86,7 +86,9 @@ struct ThreadPool::Shared {
       seen = ticket.load(std::memory_order_acquire);
     }
     if (done > 0 && pending.fetch_sub(done) == done && caller_sleeps.load()) {
-      { std::lock_guard<std::mutex> lock(mutex); }
+      {
+        std::lock_guard<std::mutex> lock(mutex);
+      }
       finished.notify_one();
     }
   }
@@ -111,7 +113,9 @@ struct ThreadPool::Shared {
   void wake(int wanted) {
     const int asleep = std::min(sleepers.load(), wanted);
     if (asleep <= 0) return;
-    { std::lock_guard<std::mutex> lock(mutex); }
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+    }
     for (int i = 0; i < asleep; ++i) work.notify_one();
   }
 

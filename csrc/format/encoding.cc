@@ -6,27 +6,42 @@ namespace pocketuni {
 
 const char* encoding_name(Encoding encoding) {
   switch (encoding) {
-    case Encoding::kF32: return "f32";
-    case Encoding::kF16: return "f16";
-    case Encoding::kI32: return "i32";
-    case Encoding::kI64: return "i64";
-    case Encoding::kBool: return "bool";
-    case Encoding::kGemmF32: return "gemm_f32";
-    case Encoding::kGemmF16: return "gemm_f16";
-    case Encoding::kGemmI8: return "gemm_i8";
-    case Encoding::kGemmI4: return "gemm_i4";
-    case Encoding::kRowsI8: return "rows_i8";
-    case Encoding::kRowsI4: return "rows_i4";
+    case Encoding::kF32:
+      return "f32";
+    case Encoding::kF16:
+      return "f16";
+    case Encoding::kI32:
+      return "i32";
+    case Encoding::kI64:
+      return "i64";
+    case Encoding::kBool:
+      return "bool";
+    case Encoding::kGemmF32:
+      return "gemm_f32";
+    case Encoding::kGemmF16:
+      return "gemm_f16";
+    case Encoding::kGemmI8:
+      return "gemm_i8";
+    case Encoding::kGemmI4:
+      return "gemm_i4";
+    case Encoding::kRowsI8:
+      return "rows_i8";
+    case Encoding::kRowsI4:
+      return "rows_i4";
   }
   return "unknown";
 }
 
 const char* dtype_name(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return "float32";
-    case DType::kI32: return "int32";
-    case DType::kI64: return "int64";
-    case DType::kBool: return "bool";
+    case DType::kF32:
+      return "float32";
+    case DType::kI32:
+      return "int32";
+    case DType::kI64:
+      return "int64";
+    case DType::kBool:
+      return "bool";
   }
   return "unknown";
 }
@@ -34,9 +49,12 @@ const char* dtype_name(DType dtype) {
 size_t dtype_size(DType dtype) {
   switch (dtype) {
     case DType::kF32:
-    case DType::kI32: return 4;
-    case DType::kI64: return 8;
-    case DType::kBool: return 1;
+    case DType::kI32:
+      return 4;
+    case DType::kI64:
+      return 8;
+    case DType::kBool:
+      return 1;
   }
   fail_format("unknown dtype " + std::to_string(static_cast<int>(dtype)));
 }
@@ -57,15 +75,20 @@ uint64_t row_major_size(uint64_t element_bytes, const std::vector<int64_t>& dims
 uint64_t matrix_size(Encoding encoding, uint64_t rows, uint64_t columns) {
   const uint64_t panels = (rows + 15) / 16, quads = (columns + 3) / 4, groups = (columns + 31) / 32;
   switch (encoding) {
-    case Encoding::kGemmF32: return checked_mul(panels * columns, 16 * 4);
-    case Encoding::kGemmF16: return checked_mul(panels * columns, 16 * 2);
-    case Encoding::kGemmI8: return checked_add(panels * 64, checked_mul(panels * quads, 64));
+    case Encoding::kGemmF32:
+      return checked_mul(panels * columns, 16 * 4);
+    case Encoding::kGemmF16:
+      return checked_mul(panels * columns, 16 * 2);
+    case Encoding::kGemmI8:
+      return checked_add(panels * 64, checked_mul(panels * quads, 64));
     case Encoding::kGemmI4: {
       const uint64_t scales = align_up(checked_mul(panels * groups, 32), 64);
       return checked_add(scales, checked_mul(panels * groups, 256));
     }
-    case Encoding::kRowsI8: return checked_add(align_up(rows * 4, 64), checked_mul(rows, columns));
-    default: return checked_mul(rows * (columns / 32), 18);  // rows_i4
+    case Encoding::kRowsI8:
+      return checked_add(align_up(rows * 4, 64), checked_mul(rows, columns));
+    default:
+      return checked_mul(rows * (columns / 32), 18);  // rows_i4
   }
 }
 
@@ -77,11 +100,16 @@ uint64_t encoded_size(Encoding encoding, const std::vector<int64_t>& dims) {
   }
   switch (encoding) {
     case Encoding::kF32:
-    case Encoding::kI32: return row_major_size(4, dims);
-    case Encoding::kF16: return row_major_size(2, dims);
-    case Encoding::kI64: return row_major_size(8, dims);
-    case Encoding::kBool: return row_major_size(1, dims);
-    default: break;
+    case Encoding::kI32:
+      return row_major_size(4, dims);
+    case Encoding::kF16:
+      return row_major_size(2, dims);
+    case Encoding::kI64:
+      return row_major_size(8, dims);
+    case Encoding::kBool:
+      return row_major_size(1, dims);
+    default:
+      break;
   }
   const std::string name = encoding_name(encoding);
   if (name == "unknown") fail_format("unknown encoding " + std::to_string(static_cast<int>(encoding)));

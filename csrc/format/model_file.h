@@ -12,9 +12,17 @@
 namespace pocketuni {
 
 enum class Encoding : uint8_t {
-  kF32 = 0, kF16 = 1, kI32 = 2, kI64 = 3, kBool = 4,
-  kGemmF32 = 16, kGemmF16 = 17, kGemmI8 = 18, kGemmI4 = 19,
-  kRowsI8 = 32, kRowsI4 = 33,
+  kF32 = 0,
+  kF16 = 1,
+  kI32 = 2,
+  kI64 = 3,
+  kBool = 4,
+  kGemmF32 = 16,
+  kGemmF16 = 17,
+  kGemmI8 = 18,
+  kGemmI4 = 19,
+  kRowsI8 = 32,
+  kRowsI4 = 33,
 };
 enum class DType : uint8_t { kF32 = 0, kI32 = 1, kI64 = 2, kBool = 3 };
 
@@ -100,8 +108,8 @@ class ModelFile {
   std::string path_, meta_;
   const uint8_t* base_ = nullptr;
   uint64_t size_ = 0;
-  void* map_ = nullptr;                      // to be unmapped, or null
-  std::unique_ptr<unsigned char[]> copy_;    // from_memory of unaligned data
+  void* map_ = nullptr;                    // to be unmapped, or null
+  std::unique_ptr<unsigned char[]> copy_;  // from_memory of unaligned data
   uint64_t data_offset_ = 0, data_size_ = 0;
   Digest data_hash_{};
   std::vector<TensorEntry> tensors_;

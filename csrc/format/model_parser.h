@@ -23,7 +23,7 @@ class ModelParser {
     Digest hash;
   };
 
-  void parse_header();                     // parse_header.cc
+  void parse_header();  // parse_header.cc
   void parse_table(const uint8_t* header);
   void check_section(const Section& section, uint64_t earliest) const;
   void check_kinds() const;
@@ -31,12 +31,12 @@ class ModelParser {
   const Section* find(const char* kind) const;
   Reader reader(const char* kind) const;
 
-  void parse_meta();                       // parse_tensors.cc
+  void parse_meta();  // parse_tensors.cc
   void parse_blobs();
   void parse_tensors();
   TensorEntry parse_tensor(Reader& reader, uint64_t& end);
 
-  void parse_towers();                     // parse_towers.cc
+  void parse_towers();  // parse_towers.cc
 
   ModelFile& file_;
   std::vector<Section> sections_;

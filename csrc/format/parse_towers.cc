@@ -1,4 +1,5 @@
-// TOWR: values, nodes and attributes. What single entries say is checked here, what they say together in check_order.cc.
+// TOWR: values, nodes and attributes. What single entries say is checked here, what they say together in
+// check_order.cc.
 #include "format/model_parser.h"
 
 namespace pocketuni {
@@ -91,7 +92,8 @@ class TowerReader {
     NodeSpec node;
     node.op = reader_.name("op of a node");
     node.name = reader_.text("name of a node");
-    reader_.set_place(place_ + ", node " + std::to_string(number) + " " + quoted(node.name) + " (" + quoted(node.op) + ")");
+    reader_.set_place(place_ + ", node " + std::to_string(number) + " " + quoted(node.name) + " (" + quoted(node.op) +
+                      ")");
     node.inputs.resize(reader_.count(4, "operands"));
     for (Operand& operand : node.inputs) operand = read_operand();
     node.outputs = read_indices("results");
@@ -123,16 +125,23 @@ class TowerReader {
     attribute.name = reader_.name("name of an attribute");
     const uint8_t kind = reader_.u8();
     switch (kind) {
-      case 0: attribute.value = reader_.i64(); break;
-      case 1: attribute.value = reader_.f64(); break;
-      case 2: attribute.value = reader_.text("text of an attribute"); break;
+      case 0:
+        attribute.value = reader_.i64();
+        break;
+      case 1:
+        attribute.value = reader_.f64();
+        break;
+      case 2:
+        attribute.value = reader_.text("text of an attribute");
+        break;
       case 3: {
         std::vector<int64_t> list(reader_.count(8, "numbers"));
         for (int64_t& number : list) number = reader_.i64();
         attribute.value = std::move(list);
         break;
       }
-      default: reader_.fail("attribute " + quoted(attribute.name) + " has the unknown kind " + std::to_string(kind));
+      default:
+        reader_.fail("attribute " + quoted(attribute.name) + " has the unknown kind " + std::to_string(kind));
     }
     return attribute;
   }

@@ -38,8 +38,8 @@ const std::string* find_duplicate(const std::vector<const std::string*>& names) 
   // Sorting, not hashing: a file cannot choose names that make it slow.
   std::vector<const std::string*> sorted = names;
   std::sort(sorted.begin(), sorted.end(), [](const std::string* a, const std::string* b) { return *a < *b; });
-  const auto twice =
-      std::adjacent_find(sorted.begin(), sorted.end(), [](const std::string* a, const std::string* b) { return *a == *b; });
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end(),
+                                        [](const std::string* a, const std::string* b) { return *a == *b; });
   return twice == sorted.end() ? nullptr : *twice;
 }
 
@@ -57,7 +57,8 @@ std::string Reader::text(const char* what) {
   const uint32_t size = u32();
   need(size);
   const std::string_view bytes(reinterpret_cast<const char*>(data_ + position_), size);
-  if (!is_text(bytes)) fail(std::string(what) + " at offset " + std::to_string(position_) + " is not UTF-8 without NUL");
+  if (!is_text(bytes))
+    fail(std::string(what) + " at offset " + std::to_string(position_) + " is not UTF-8 without NUL");
   position_ += size;
   return std::string(bytes);
 }

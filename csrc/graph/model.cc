@@ -10,10 +10,14 @@ namespace {
 
 DType plain_dtype(Encoding encoding) {
   switch (encoding) {
-    case Encoding::kI32: return DType::kI32;
-    case Encoding::kI64: return DType::kI64;
-    case Encoding::kBool: return DType::kBool;
-    default: return DType::kF32;
+    case Encoding::kI32:
+      return DType::kI32;
+    case Encoding::kI64:
+      return DType::kI64;
+    case Encoding::kBool:
+      return DType::kBool;
+    default:
+      return DType::kF32;
   }
 }
 
@@ -84,7 +88,8 @@ void bind_operands(const ModelFile& file, const TowerSpec& spec, const NodeSpec&
         std::vector<float>& wide = widened[operand.index];
         if (wide.empty()) {
           wide.resize(static_cast<size_t>(element_count(info.tensor->dims)));
-          find_kernels("ref")->f16_to_f32(reinterpret_cast<const uint16_t*>(info.tensor->data), wide.data(), wide.size());
+          find_kernels("ref")->f16_to_f32(reinterpret_cast<const uint16_t*>(info.tensor->data), wide.data(),
+                                          wide.size());
         }
         data = wide.data();
       } else if (info.tensor->encoding <= Encoding::kBool) {
@@ -106,7 +111,8 @@ void probe_shapes(const Model::Tower& tower) {
   bool works = false;
   for (int probe = 0; probe < 4 && (probe == 0 || names > 0); ++probe) {
     std::vector<int64_t> dims(names);
-    for (size_t i = 0; i < names; ++i) dims[i] = std::vector<int64_t>{2, 1, 8, 16}[probe] + (probe == 1 ? 0 : static_cast<int64_t>(i));
+    for (size_t i = 0; i < names; ++i)
+      dims[i] = std::vector<int64_t>{2, 1, 8, 16}[probe] + (probe == 1 ? 0 : static_cast<int64_t>(i));
     try {
       infer_types(tower, dims);
       works = true;

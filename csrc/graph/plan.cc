@@ -68,7 +68,8 @@ void place_values(const Model::Tower& tower, Plan& plan) {
   std::vector<Block> alive;
   plan.offsets.assign(spec.values.size(), kNoOffset);
   for (size_t n = 0; n < spec.nodes.size(); ++n) {
-    alive.erase(std::remove_if(alive.begin(), alive.end(), [&](const Block& b) { return b.last_use < n; }), alive.end());
+    alive.erase(std::remove_if(alive.begin(), alive.end(), [&](const Block& b) { return b.last_use < n; }),
+                alive.end());
     for (uint32_t output : spec.nodes[n].outputs) {
       if (roots[output] != output) {
         plan.offsets[output] = plan.offsets[roots[output]];

@@ -34,8 +34,10 @@ const Kernels* choose_kernels(const char* isa) {
   const Kernels* kernels = isa ? find_kernels(isa) : default_kernels(&wanted);
   if (kernels != nullptr) return kernels;
   std::string usable;
-  for (const Kernels* const* k = usable_kernels(); *k; ++k) usable += (usable.empty() ? "" : ", ") + std::string((*k)->isa);
-  fail_argument("the instruction set '" + std::string(wanted ? wanted : "") + "' cannot be used here; usable: " + usable);
+  for (const Kernels* const* k = usable_kernels(); *k; ++k)
+    usable += (usable.empty() ? "" : ", ") + std::string((*k)->isa);
+  fail_argument("the instruction set '" + std::string(wanted ? wanted : "") +
+                "' cannot be used here; usable: " + usable);
 }
 
 }  // namespace
@@ -52,7 +54,9 @@ struct Session::State {
   std::vector<OpProfile> profile;
 
   State(std::shared_ptr<const Model> m, const std::string& name, const SessionOptions& options)
-      : model(std::move(m)), tower(&model->tower(model->tower_index(name))), kernels(choose_kernels(options.isa)),
+      : model(std::move(m)),
+        tower(&model->tower(model->tower_index(name))),
+        kernels(choose_kernels(options.isa)),
         pool(options.threads) {}
 
   void bind(const std::vector<Tensor>& inputs);
@@ -120,7 +124,8 @@ void Session::State::bind(const std::vector<Tensor>& inputs) {
 Plan& Session::State::find_plan() {
   for (size_t i = 0; i < plans.size(); ++i) {
     if (plans[i]->named_dims != bound) continue;
-    std::rotate(plans.begin(), plans.begin() + static_cast<ptrdiff_t>(i), plans.begin() + static_cast<ptrdiff_t>(i) + 1);
+    std::rotate(plans.begin(), plans.begin() + static_cast<ptrdiff_t>(i),
+                plans.begin() + static_cast<ptrdiff_t>(i) + 1);
     return *plans[0];
   }
   std::unique_ptr<Plan> plan = make_plan(*tower, bound, kernels, &pool);

@@ -34,13 +34,13 @@ class Model {
 };
 
 struct SessionOptions {
-  int threads = 0;             ///< 0: as many as this process may use
-  const char* isa = nullptr;   ///< null: the fastest, or POCKETUNI_ISA
+  int threads = 0;            ///< 0: as many as this process may use
+  const char* isa = nullptr;  ///< null: the fastest, or POCKETUNI_ISA
 };
 
 struct OpProfile {
   std::string name, op;
-  double seconds = 0;   ///< summed over profiled runs
+  double seconds = 0;  ///< summed over profiled runs
   uint64_t runs = 0;
 };
 

@@ -65,7 +65,7 @@ struct AttentionBlock {
   const float* keys;    // [panels][d][16]
   const float* values;  // [tk][>= dv, a multiple of 16]
   ptrdiff_t value_stride;
-  float* scores;        // [kTileRows][pitch]
+  float* scores;  // [kTileRows][pitch]
   ptrdiff_t pitch;
 };
 
@@ -77,9 +77,7 @@ inline void score_tile(const AttentionBlock& block, int row, int panel, const in
   const ptrdiff_t panel_size = static_cast<ptrdiff_t>(16) * a.d;
   const float* keys = block.keys + panel * panel_size;
   Vec acc[R][P];
-  PU_NN_UNROLL for (int r = 0; r < R; ++r) {
-    PU_NN_UNROLL for (int p = 0; p < P; ++p) acc[r][p] = set(0.0f);
-  }
+  PU_NN_UNROLL for (int r = 0; r < R; ++r) { PU_NN_UNROLL for (int p = 0; p < P; ++p) acc[r][p] = set(0.0f); }
   for (int i = 0; i < a.d; ++i, keys += 16) {
     Vec w[P];
     PU_NN_UNROLL for (int p = 0; p < P; ++p) w[p] = load(keys + p * panel_size);
@@ -122,9 +120,7 @@ inline void value_tile(const AttentionBlock& block, int row, int column, const i
   const AttentionArgs& a = *block.args;
   const float* values = block.values + column;
   Vec acc[R][P];
-  PU_NN_UNROLL for (int r = 0; r < R; ++r) {
-    PU_NN_UNROLL for (int p = 0; p < P; ++p) acc[r][p] = set(0.0f);
-  }
+  PU_NN_UNROLL for (int r = 0; r < R; ++r) { PU_NN_UNROLL for (int p = 0; p < P; ++p) acc[r][p] = set(0.0f); }
   int j = 0;
   for (; j < limits[0]; ++j, values += block.value_stride) {
     Vec w[P];

@@ -8,7 +8,7 @@ struct CpuFeatures {
   bool avxvnni = false;     // the above + AVX-VNNI (256-bit vpdpbusd in VEX encoding)
   bool avx512vnni = false;  // avx2 + AVX512 F, BW, VL, DQ, VNNI
   bool neon = false;
-  bool neondot = false;     // sdot
+  bool neondot = false;  // sdot
 };
 
 CpuFeatures detect_cpu();

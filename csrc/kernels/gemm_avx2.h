@@ -142,8 +142,8 @@ struct Int4Gemm {
             dots[r] = Dot::nibbles_add(dots[r], high, broadcast_quad(values + 16));
           }
         }
-        const __m256 scale = _mm256_cvtph_ps(
-            _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + block * kPanel + h * 8)));
+        const __m256 scale =
+            _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + block * kPanel + h * 8)));
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
           const __m256i isum = Dot::nibbles_end(dots[r], -8 * sums[r * sum_stride + g]);

@@ -1,8 +1,8 @@
 // The kernel contract: one struct of function pointers that every ISA fills or inherits from the reference.
 //
-// Kernels cannot fail, allocate or lock: sizes were checked by the op that calls them. Strides are in elements. No kernel
-// reads past its operands, except that `gemm_*` weights may be read as whole panels (16 outputs), which exist in full.
-// Every result for a row depends on that row alone, never on `rows` or on where a block begins.
+// Kernels cannot fail, allocate or lock: sizes were checked by the op that calls them. Strides are in elements. No
+// kernel reads past its operands, except that `gemm_*` weights may be read as whole panels (16 outputs), which exist in
+// full. Every result for a row depends on that row alone, never on `rows` or on where a block begins.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,8 +12,32 @@ namespace pocketuni {
 enum class Activation : int32_t { kNone, kRelu, kGelu, kGeluTanh, kSilu, kTanh, kSigmoid };
 
 enum class Unary : int32_t {
-  kRelu, kGelu, kGeluTanh, kSilu, kTanh, kSigmoid, kErf, kExp, kLog, kSqrt, kRsqrt, kNeg, kAbs, kReciprocal,
-  kSin, kCos, kFloor, kCeil, kRound, kSoftplus, kElu, kLeakyRelu, kHardSigmoid, kHardSwish, kMish, kClip,
+  kRelu,
+  kGelu,
+  kGeluTanh,
+  kSilu,
+  kTanh,
+  kSigmoid,
+  kErf,
+  kExp,
+  kLog,
+  kSqrt,
+  kRsqrt,
+  kNeg,
+  kAbs,
+  kReciprocal,
+  kSin,
+  kCos,
+  kFloor,
+  kCeil,
+  kRound,
+  kSoftplus,
+  kElu,
+  kLeakyRelu,
+  kHardSigmoid,
+  kHardSwish,
+  kMish,
+  kClip,
   kScale  ///< x * alpha + beta
 };
 enum class Binary : int32_t { kAdd, kSub, kMul, kDiv, kPow, kMin, kMax };
@@ -39,16 +63,16 @@ struct QuantizedRows {
 };
 
 struct AttentionArgs {
-  const float *q, *k, *v;        // [tq][d], [tk][d], [tk][dv] with strides
+  const float *q, *k, *v;  // [tq][d], [tk][d], [tk][dv] with strides
   ptrdiff_t q_stride, k_stride, v_stride;
-  const float* mask;             // additive: [tq][tk] (stride 0: one row for all), or null
+  const float* mask;  // additive: [tq][tk] (stride 0: one row for all), or null
   ptrdiff_t mask_stride;
-  float* out;                    // [tq][dv]
+  float* out;  // [tq][dv]
   ptrdiff_t out_stride;
   int tq, tk, d, dv;
-  int causal;                    // row i sees keys 0 .. i + (tk - tq)
+  int causal;  // row i sees keys 0 .. i + (tk - tq)
   float scale;
-  float* scratch;                // attention_scratch_floats(tk, d, dv)
+  float* scratch;  // attention_scratch_floats(tk, d, dv)
 };
 
 /// Floats of scratch that one `attention_f32` call needs, the same on every ISA.

@@ -21,37 +21,59 @@ inline Vec clip_of(Vec x, Vec low, Vec high) { return min(high, max(low, x)); }
 void unary_f32(Unary op, const float* x, float* y, size_t n, float alpha, float beta) {
   const Vec zero = set(0.0f), one = set(1.0f), a = set(alpha), b = set(beta);
   switch (op) {
-    case Unary::kRelu: return map(x, y, n, [=](Vec v) { return max(zero, v); });
-    case Unary::kGelu: return map(x, y, n, gelu_of);
-    case Unary::kGeluTanh: return map(x, y, n, gelu_tanh_of);
-    case Unary::kSilu: return map(x, y, n, silu_of);
-    case Unary::kTanh: return map(x, y, n, tanh_of);
-    case Unary::kSigmoid: return map(x, y, n, sigmoid_of);
-    case Unary::kErf: return map(x, y, n, erf_of);
-    case Unary::kExp: return map(x, y, n, exp_of);
-    case Unary::kSqrt: return map(x, y, n, sqrt_of);
-    case Unary::kRsqrt: return map(x, y, n, [=](Vec v) { return one / sqrt_of(v); });
-    case Unary::kNeg: return map(x, y, n, negated);
-    case Unary::kAbs: return map(x, y, n, abs_of);
-    case Unary::kReciprocal: return map(x, y, n, [=](Vec v) { return one / v; });
-    case Unary::kFloor: return map(x, y, n, floor_of);
-    case Unary::kCeil: return map(x, y, n, ceil_of);
-    case Unary::kRound: return map(x, y, n, round_even);
+    case Unary::kRelu:
+      return map(x, y, n, [=](Vec v) { return max(zero, v); });
+    case Unary::kGelu:
+      return map(x, y, n, gelu_of);
+    case Unary::kGeluTanh:
+      return map(x, y, n, gelu_tanh_of);
+    case Unary::kSilu:
+      return map(x, y, n, silu_of);
+    case Unary::kTanh:
+      return map(x, y, n, tanh_of);
+    case Unary::kSigmoid:
+      return map(x, y, n, sigmoid_of);
+    case Unary::kErf:
+      return map(x, y, n, erf_of);
+    case Unary::kExp:
+      return map(x, y, n, exp_of);
+    case Unary::kSqrt:
+      return map(x, y, n, sqrt_of);
+    case Unary::kRsqrt:
+      return map(x, y, n, [=](Vec v) { return one / sqrt_of(v); });
+    case Unary::kNeg:
+      return map(x, y, n, negated);
+    case Unary::kAbs:
+      return map(x, y, n, abs_of);
+    case Unary::kReciprocal:
+      return map(x, y, n, [=](Vec v) { return one / v; });
+    case Unary::kFloor:
+      return map(x, y, n, floor_of);
+    case Unary::kCeil:
+      return map(x, y, n, ceil_of);
+    case Unary::kRound:
+      return map(x, y, n, round_even);
     case Unary::kElu:
       return map(x, y, n, [=](Vec v) { return if_less(v, zero, a * expm1_of_negative(min(zero, v)), v); });
-    case Unary::kLeakyRelu: return map(x, y, n, [=](Vec v) { return if_less(v, zero, a * v, v); });
-    case Unary::kHardSigmoid: return map(x, y, n, [=](Vec v) { return clip_of(v * a + b, zero, one); });
+    case Unary::kLeakyRelu:
+      return map(x, y, n, [=](Vec v) { return if_less(v, zero, a * v, v); });
+    case Unary::kHardSigmoid:
+      return map(x, y, n, [=](Vec v) { return clip_of(v * a + b, zero, one); });
     case Unary::kHardSwish:
       return map(x, y, n, [=](Vec v) {  // the factor is cut where the gate has closed, so that -inf gives 0
         return max(set(-3.0f), v) * clip_of(v * set(1.0f / 6.0f) + set(0.5f), zero, one);
       });
-    case Unary::kMish: return map(x, y, n, mish_of);
-    case Unary::kClip: return map(x, y, n, [=](Vec v) { return clip_of(v, a, b); });
-    case Unary::kScale: return map(x, y, n, [=](Vec v) { return v * a + b; });
+    case Unary::kMish:
+      return map(x, y, n, mish_of);
+    case Unary::kClip:
+      return map(x, y, n, [=](Vec v) { return clip_of(v, a, b); });
+    case Unary::kScale:
+      return map(x, y, n, [=](Vec v) { return v * a + b; });
     case Unary::kLog:
     case Unary::kSin:
     case Unary::kCos:
-    case Unary::kSoftplus: break;
+    case Unary::kSoftplus:
+      break;
   }
   unary_f32_ref(op, x, y, n, alpha, beta);
 }
@@ -59,13 +81,20 @@ void unary_f32(Unary op, const float* x, float* y, size_t n, float alpha, float 
 void act_row(Activation activation, float* y, int n) {
   const size_t count = static_cast<size_t>(n);
   switch (activation) {
-    case Activation::kNone: return;
-    case Activation::kRelu: return map(y, y, count, [](Vec v) { return max(set(0.0f), v); });
-    case Activation::kGelu: return map(y, y, count, gelu_of);
-    case Activation::kGeluTanh: return map(y, y, count, gelu_tanh_of);
-    case Activation::kSilu: return map(y, y, count, silu_of);
-    case Activation::kTanh: return map(y, y, count, tanh_of);
-    case Activation::kSigmoid: return map(y, y, count, sigmoid_of);
+    case Activation::kNone:
+      return;
+    case Activation::kRelu:
+      return map(y, y, count, [](Vec v) { return max(set(0.0f), v); });
+    case Activation::kGelu:
+      return map(y, y, count, gelu_of);
+    case Activation::kGeluTanh:
+      return map(y, y, count, gelu_tanh_of);
+    case Activation::kSilu:
+      return map(y, y, count, silu_of);
+    case Activation::kTanh:
+      return map(y, y, count, tanh_of);
+    case Activation::kSigmoid:
+      return map(y, y, count, sigmoid_of);
   }
 }
 
@@ -90,13 +119,20 @@ inline void map2(const float* a, int a_step, const float* b, int b_step, float* 
 
 void binary_f32(Binary op, const float* a, int a_step, const float* b, int b_step, float* y, size_t n) {
   switch (op) {
-    case Binary::kAdd: return map2(a, a_step, b, b_step, y, n, [](Vec u, Vec v) { return u + v; });
-    case Binary::kSub: return map2(a, a_step, b, b_step, y, n, [](Vec u, Vec v) { return u - v; });
-    case Binary::kMul: return map2(a, a_step, b, b_step, y, n, [](Vec u, Vec v) { return u * v; });
-    case Binary::kDiv: return map2(a, a_step, b, b_step, y, n, [](Vec u, Vec v) { return u / v; });
-    case Binary::kMin: return map2(a, a_step, b, b_step, y, n, min_nan);
-    case Binary::kMax: return map2(a, a_step, b, b_step, y, n, max_nan);
-    case Binary::kPow: break;
+    case Binary::kAdd:
+      return map2(a, a_step, b, b_step, y, n, [](Vec u, Vec v) { return u + v; });
+    case Binary::kSub:
+      return map2(a, a_step, b, b_step, y, n, [](Vec u, Vec v) { return u - v; });
+    case Binary::kMul:
+      return map2(a, a_step, b, b_step, y, n, [](Vec u, Vec v) { return u * v; });
+    case Binary::kDiv:
+      return map2(a, a_step, b, b_step, y, n, [](Vec u, Vec v) { return u / v; });
+    case Binary::kMin:
+      return map2(a, a_step, b, b_step, y, n, min_nan);
+    case Binary::kMax:
+      return map2(a, a_step, b, b_step, y, n, max_nan);
+    case Binary::kPow:
+      break;
   }
   binary_f32_ref(op, a, a_step, b, b_step, y, n);
 }
@@ -124,10 +160,14 @@ inline float fold_lanes(Reduce op, Vec acc) {
 float reduce_f32(Reduce op, const float* x, size_t n) {
   constexpr float kInfinity = __builtin_inff();
   switch (op) {
-    case Reduce::kSum: return sum(fold(x, n, set(0.0f), [](Vec u, Vec v) { return u + v; }));
-    case Reduce::kMax: return fold_lanes(op, fold(x, n, set(-kInfinity), max_nan));
-    case Reduce::kMin: return fold_lanes(op, fold(x, n, set(kInfinity), min_nan));
-    case Reduce::kProd: return fold_lanes(op, fold(x, n, set(1.0f), [](Vec u, Vec v) { return u * v; }));
+    case Reduce::kSum:
+      return sum(fold(x, n, set(0.0f), [](Vec u, Vec v) { return u + v; }));
+    case Reduce::kMax:
+      return fold_lanes(op, fold(x, n, set(-kInfinity), max_nan));
+    case Reduce::kMin:
+      return fold_lanes(op, fold(x, n, set(kInfinity), min_nan));
+    case Reduce::kProd:
+      return fold_lanes(op, fold(x, n, set(1.0f), [](Vec u, Vec v) { return u * v; }));
   }
   return 0.0f;
 }

@@ -2,9 +2,11 @@
 #if defined(__aarch64__)
 #include "nn.h"
 #include "vec_neon.h"
-// The order matters: each of these is written over what stands above it.
+// The order matters: each of these is written over what stands above it, so no formatter may sort them.
 #include "vec_math.h"
+
 #include "attention_body.h"
+
 #include "nn_body.h"
 
 namespace pocketuni {

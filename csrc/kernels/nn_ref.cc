@@ -32,69 +32,111 @@ float half_to_float(uint16_t h) {
 
 float unary(Unary op, float x, float alpha, float beta) {
   switch (op) {
-    case Unary::kRelu: return x < 0.0f ? 0.0f : x;
-    case Unary::kGelu: return gelu(x);
-    case Unary::kGeluTanh: return gelu_tanh(x);
-    case Unary::kSilu: return silu(x);
-    case Unary::kTanh: return std::tanh(x);
-    case Unary::kSigmoid: return sigmoid(x);
-    case Unary::kErf: return std::erf(x);
-    case Unary::kExp: return std::exp(x);
-    case Unary::kLog: return std::log(x);
-    case Unary::kSqrt: return std::sqrt(x);
-    case Unary::kRsqrt: return 1.0f / std::sqrt(x);
-    case Unary::kNeg: return -x;
-    case Unary::kAbs: return std::fabs(x);
-    case Unary::kReciprocal: return 1.0f / x;
-    case Unary::kSin: return std::sin(x);
-    case Unary::kCos: return std::cos(x);
-    case Unary::kFloor: return std::floor(x);
-    case Unary::kCeil: return std::ceil(x);
-    case Unary::kRound: return std::nearbyint(x);  // half to even
-    case Unary::kSoftplus: return std::isnan(x) ? x : softplus(x);
-    case Unary::kElu: return x < 0.0f ? alpha * std::expm1(x) : x;
-    case Unary::kLeakyRelu: return x < 0.0f ? alpha * x : x;
-    case Unary::kHardSigmoid: return clip(alpha * x + beta, 0.0f, 1.0f);
-    case Unary::kHardSwish: return gated(x, clip(x * (1.0f / 6.0f) + 0.5f, 0.0f, 1.0f));
-    case Unary::kMish: return std::isnan(x) ? x : gated(x, std::tanh(softplus(x)));
-    case Unary::kClip: return clip(x, alpha, beta);
-    case Unary::kScale: return x * alpha + beta;
+    case Unary::kRelu:
+      return x < 0.0f ? 0.0f : x;
+    case Unary::kGelu:
+      return gelu(x);
+    case Unary::kGeluTanh:
+      return gelu_tanh(x);
+    case Unary::kSilu:
+      return silu(x);
+    case Unary::kTanh:
+      return std::tanh(x);
+    case Unary::kSigmoid:
+      return sigmoid(x);
+    case Unary::kErf:
+      return std::erf(x);
+    case Unary::kExp:
+      return std::exp(x);
+    case Unary::kLog:
+      return std::log(x);
+    case Unary::kSqrt:
+      return std::sqrt(x);
+    case Unary::kRsqrt:
+      return 1.0f / std::sqrt(x);
+    case Unary::kNeg:
+      return -x;
+    case Unary::kAbs:
+      return std::fabs(x);
+    case Unary::kReciprocal:
+      return 1.0f / x;
+    case Unary::kSin:
+      return std::sin(x);
+    case Unary::kCos:
+      return std::cos(x);
+    case Unary::kFloor:
+      return std::floor(x);
+    case Unary::kCeil:
+      return std::ceil(x);
+    case Unary::kRound:
+      return std::nearbyint(x);  // half to even
+    case Unary::kSoftplus:
+      return std::isnan(x) ? x : softplus(x);
+    case Unary::kElu:
+      return x < 0.0f ? alpha * std::expm1(x) : x;
+    case Unary::kLeakyRelu:
+      return x < 0.0f ? alpha * x : x;
+    case Unary::kHardSigmoid:
+      return clip(alpha * x + beta, 0.0f, 1.0f);
+    case Unary::kHardSwish:
+      return gated(x, clip(x * (1.0f / 6.0f) + 0.5f, 0.0f, 1.0f));
+    case Unary::kMish:
+      return std::isnan(x) ? x : gated(x, std::tanh(softplus(x)));
+    case Unary::kClip:
+      return clip(x, alpha, beta);
+    case Unary::kScale:
+      return x * alpha + beta;
   }
   return x;
 }
 
-float larger(float a, float b) { return std::isnan(a) || a > b ? a : b; }   // NaN in either wins
+float larger(float a, float b) { return std::isnan(a) || a > b ? a : b; }  // NaN in either wins
 float smaller(float a, float b) { return std::isnan(a) || a < b ? a : b; }
 
 float binary(Binary op, float a, float b) {
   switch (op) {
-    case Binary::kAdd: return a + b;
-    case Binary::kSub: return a - b;
-    case Binary::kMul: return a * b;
-    case Binary::kDiv: return a / b;
-    case Binary::kPow: return std::pow(a, b);
-    case Binary::kMin: return smaller(a, b);
-    case Binary::kMax: return larger(a, b);
+    case Binary::kAdd:
+      return a + b;
+    case Binary::kSub:
+      return a - b;
+    case Binary::kMul:
+      return a * b;
+    case Binary::kDiv:
+      return a / b;
+    case Binary::kPow:
+      return std::pow(a, b);
+    case Binary::kMin:
+      return smaller(a, b);
+    case Binary::kMax:
+      return larger(a, b);
   }
   return a;
 }
 
 float combine(Reduce op, float a, float b) {
   switch (op) {
-    case Reduce::kSum: return a + b;
-    case Reduce::kMax: return larger(a, b);
-    case Reduce::kMin: return smaller(a, b);
-    case Reduce::kProd: return a * b;
+    case Reduce::kSum:
+      return a + b;
+    case Reduce::kMax:
+      return larger(a, b);
+    case Reduce::kMin:
+      return smaller(a, b);
+    case Reduce::kProd:
+      return a * b;
   }
   return a;
 }
 
 float identity(Reduce op) {
   switch (op) {
-    case Reduce::kSum: return 0.0f;
-    case Reduce::kMax: return -kInfinity;
-    case Reduce::kMin: return kInfinity;
-    case Reduce::kProd: return 1.0f;
+    case Reduce::kSum:
+      return 0.0f;
+    case Reduce::kMax:
+      return -kInfinity;
+    case Reduce::kMin:
+      return kInfinity;
+    case Reduce::kProd:
+      return 1.0f;
   }
   return 0.0f;
 }
@@ -215,13 +257,26 @@ void binary_f32_ref(Binary op, const float* a, int a_step, const float* b, int b
 void act_row_ref(Activation activation, float* y, int n) {
   for (int i = 0; i < n; ++i) {
     switch (activation) {
-      case Activation::kNone: break;
-      case Activation::kRelu: y[i] = unary(Unary::kRelu, y[i], 0.0f, 0.0f); break;
-      case Activation::kGelu: y[i] = gelu(y[i]); break;
-      case Activation::kGeluTanh: y[i] = gelu_tanh(y[i]); break;
-      case Activation::kSilu: y[i] = silu(y[i]); break;
-      case Activation::kTanh: y[i] = std::tanh(y[i]); break;
-      case Activation::kSigmoid: y[i] = sigmoid(y[i]); break;
+      case Activation::kNone:
+        break;
+      case Activation::kRelu:
+        y[i] = unary(Unary::kRelu, y[i], 0.0f, 0.0f);
+        break;
+      case Activation::kGelu:
+        y[i] = gelu(y[i]);
+        break;
+      case Activation::kGeluTanh:
+        y[i] = gelu_tanh(y[i]);
+        break;
+      case Activation::kSilu:
+        y[i] = silu(y[i]);
+        break;
+      case Activation::kTanh:
+        y[i] = std::tanh(y[i]);
+        break;
+      case Activation::kSigmoid:
+        y[i] = sigmoid(y[i]);
+        break;
     }
   }
 }

@@ -66,13 +66,14 @@ float to_float(float w) { return w; }
 float to_float(uint16_t w) { return half_to_float(w); }
 
 template <class W>
-void gemm_float(const float* x, ptrdiff_t x_stride, int rows, int k, const W* tiles, int n, const Epilogue* e,
-                float* y, ptrdiff_t y_stride) {
+void gemm_float(const float* x, ptrdiff_t x_stride, int rows, int k, const W* tiles, int n, const Epilogue* e, float* y,
+                ptrdiff_t y_stride) {
   for (int r = 0; r < rows; ++r) {
     for (int j = 0; j < n; ++j) {
       const W* w = tiles + static_cast<ptrdiff_t>(j / kPanel) * k * kPanel + j % kPanel;
       float acc = 0.0f;
-      for (int i = 0; i < k; ++i) acc = std::fma(x[r * x_stride + i], to_float(w[static_cast<ptrdiff_t>(i) * kPanel]), acc);
+      for (int i = 0; i < k; ++i)
+        acc = std::fma(x[r * x_stride + i], to_float(w[static_cast<ptrdiff_t>(i) * kPanel]), acc);
       store(acc, r, j, e, y, y_stride);
     }
   }

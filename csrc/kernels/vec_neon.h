@@ -40,25 +40,49 @@ inline void store_part(float* p, Vec x, int n) {
   for (int i = 0; i < n; ++i) p[i] = lanes[i];
 }
 
-inline Vec operator+(Vec x, Vec y) { return each(x, y, [](float32x4_t a, float32x4_t b) { return vaddq_f32(a, b); }); }
-inline Vec operator-(Vec x, Vec y) { return each(x, y, [](float32x4_t a, float32x4_t b) { return vsubq_f32(a, b); }); }
-inline Vec operator*(Vec x, Vec y) { return each(x, y, [](float32x4_t a, float32x4_t b) { return vmulq_f32(a, b); }); }
-inline Vec operator/(Vec x, Vec y) { return each(x, y, [](float32x4_t a, float32x4_t b) { return vdivq_f32(a, b); }); }
+inline Vec operator+(Vec x, Vec y) {
+  return each(x, y, [](float32x4_t a, float32x4_t b) { return vaddq_f32(a, b); });
+}
+inline Vec operator-(Vec x, Vec y) {
+  return each(x, y, [](float32x4_t a, float32x4_t b) { return vsubq_f32(a, b); });
+}
+inline Vec operator*(Vec x, Vec y) {
+  return each(x, y, [](float32x4_t a, float32x4_t b) { return vmulq_f32(a, b); });
+}
+inline Vec operator/(Vec x, Vec y) {
+  return each(x, y, [](float32x4_t a, float32x4_t b) { return vdivq_f32(a, b); });
+}
 inline Vec fma(Vec x, Vec y, Vec z) {
   return {{vfmaq_f32(z.q[0], x.q[0], y.q[0]), vfmaq_f32(z.q[1], x.q[1], y.q[1]), vfmaq_f32(z.q[2], x.q[2], y.q[2]),
            vfmaq_f32(z.q[3], x.q[3], y.q[3])}};
 }
-inline Vec max(Vec x, Vec y) { return each(x, y, [](float32x4_t a, float32x4_t b) { return vmaxq_f32(a, b); }); }
-inline Vec min(Vec x, Vec y) { return each(x, y, [](float32x4_t a, float32x4_t b) { return vminq_f32(a, b); }); }
-inline Vec abs_of(Vec x) { return each(x, [](float32x4_t a) { return vabsq_f32(a); }); }
-inline Vec sqrt_of(Vec x) { return each(x, [](float32x4_t a) { return vsqrtq_f32(a); }); }
-inline Vec negated(Vec x) { return each(x, [](float32x4_t a) { return vnegq_f32(a); }); }
+inline Vec max(Vec x, Vec y) {
+  return each(x, y, [](float32x4_t a, float32x4_t b) { return vmaxq_f32(a, b); });
+}
+inline Vec min(Vec x, Vec y) {
+  return each(x, y, [](float32x4_t a, float32x4_t b) { return vminq_f32(a, b); });
+}
+inline Vec abs_of(Vec x) {
+  return each(x, [](float32x4_t a) { return vabsq_f32(a); });
+}
+inline Vec sqrt_of(Vec x) {
+  return each(x, [](float32x4_t a) { return vsqrtq_f32(a); });
+}
+inline Vec negated(Vec x) {
+  return each(x, [](float32x4_t a) { return vnegq_f32(a); });
+}
 inline Vec with_sign(Vec x, Vec y) {
   return each(x, y, [](float32x4_t a, float32x4_t b) { return vbslq_f32(vdupq_n_u32(0x80000000u), b, a); });
 }
-inline Vec floor_of(Vec x) { return each(x, [](float32x4_t a) { return vrndmq_f32(a); }); }
-inline Vec ceil_of(Vec x) { return each(x, [](float32x4_t a) { return vrndpq_f32(a); }); }
-inline Vec round_even(Vec x) { return each(x, [](float32x4_t a) { return vrndnq_f32(a); }); }
+inline Vec floor_of(Vec x) {
+  return each(x, [](float32x4_t a) { return vrndmq_f32(a); });
+}
+inline Vec ceil_of(Vec x) {
+  return each(x, [](float32x4_t a) { return vrndpq_f32(a); });
+}
+inline Vec round_even(Vec x) {
+  return each(x, [](float32x4_t a) { return vrndnq_f32(a); });
+}
 
 inline Vec if_less(Vec x, Vec y, Vec yes, Vec no) {
   Vec out;
@@ -88,9 +112,7 @@ inline float sum(Vec x) {
   const float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
   return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
 }
-inline float largest(Vec x) {
-  return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.q[0], x.q[2]), vmaxq_f32(x.q[1], x.q[3])));
-}
+inline float largest(Vec x) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.q[0], x.q[2]), vmaxq_f32(x.q[1], x.q[3]))); }
 
 inline Vec load_quads(const float* p0, const float* p1, const float* p2, const float* p3) {
   return {{vld1q_f32(p0), vld1q_f32(p1), vld1q_f32(p2), vld1q_f32(p3)}};

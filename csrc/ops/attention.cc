@@ -14,8 +14,11 @@ size_t round64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 class Attention final : public Op {
  public:
   Attention(Attributes& a, const Inputs& inputs)
-      : heads_(a.integer("heads")), kv_heads_(a.integer("kv_heads", heads_)), scale_(a.real("scale", 0)),
-        causal_(a.flag("causal")), packed_(a.flag("packed")) {
+      : heads_(a.integer("heads")),
+        kv_heads_(a.integer("kv_heads", heads_)),
+        scale_(a.real("scale", 0)),
+        causal_(a.flag("causal")),
+        packed_(a.flag("packed")) {
     if (heads_ < 1 || kv_heads_ < 1 || heads_ > 65536 || heads_ % kv_heads_ != 0) {
       fail_argument("heads must be a multiple of kv_heads");
     }
@@ -70,8 +73,8 @@ class Attention final : public Op {
   bool has_mask(const Inputs& in) const { return in.size() > mask_at_ && in[mask_at_].present; }
 
   static size_t thread_bytes(const Geometry& g) {
-    return round64(sizeof(float) * attention_scratch_floats(static_cast<int>(g.tk), static_cast<int>(g.d),
-                                                            static_cast<int>(g.dv)));
+    return round64(sizeof(float) *
+                   attention_scratch_floats(static_cast<int>(g.tk), static_cast<int>(g.d), static_cast<int>(g.dv)));
   }
 
   Geometry geometry(const Inputs& in) const {
@@ -162,7 +165,8 @@ class Attention final : public Op {
     args.d = static_cast<int>(g.d);
     args.dv = static_cast<int>(g.dv);
     args.causal = causal_ ? 1 : 0;
-    args.scale = static_cast<float>(scale_ != 0 ? scale_ : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(g.d, 1))));
+    args.scale =
+        static_cast<float>(scale_ != 0 ? scale_ : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(g.d, 1))));
     args.scratch = scratch;
     if (args.tk > 0) {
       context.kernels->attention_f32(&args);

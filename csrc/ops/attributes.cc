@@ -139,7 +139,8 @@ void expect_integer(const InputInfo& input, const char* role) {
 int64_t element_count(const Shape& shape) {
   int64_t count = 1;
   for (int64_t dim : shape) {
-    if (dim < 0 || __builtin_mul_overflow(count, dim, &count)) fail_argument("shape " + shape_text(shape) + " is too large");
+    if (dim < 0 || __builtin_mul_overflow(count, dim, &count))
+      fail_argument("shape " + shape_text(shape) + " is too large");
   }
   return count;
 }

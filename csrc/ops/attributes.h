@@ -1,4 +1,5 @@
-// Typed reading of a node's attributes. What the op does not ask for is an error, so that typos and newer files speak up.
+// Typed reading of a node's attributes. What the op does not ask for is an error, so that typos and newer files speak
+// up.
 #pragma once
 #include <string>
 #include <vector>

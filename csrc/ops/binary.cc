@@ -50,13 +50,20 @@ int64_t integer_power(int64_t base, int64_t exponent) {
 int64_t apply(Binary op, int64_t a, int64_t b) {
   const uint64_t x = static_cast<uint64_t>(a), y = static_cast<uint64_t>(b);
   switch (op) {
-    case Binary::kAdd: return static_cast<int64_t>(x + y);
-    case Binary::kSub: return static_cast<int64_t>(x - y);
-    case Binary::kMul: return static_cast<int64_t>(x * y);
-    case Binary::kDiv: return floor_divide_free(a, b);
-    case Binary::kPow: return integer_power(a, b);
-    case Binary::kMin: return std::min(a, b);
-    case Binary::kMax: return std::max(a, b);
+    case Binary::kAdd:
+      return static_cast<int64_t>(x + y);
+    case Binary::kSub:
+      return static_cast<int64_t>(x - y);
+    case Binary::kMul:
+      return static_cast<int64_t>(x * y);
+    case Binary::kDiv:
+      return floor_divide_free(a, b);
+    case Binary::kPow:
+      return integer_power(a, b);
+    case Binary::kMin:
+      return std::min(a, b);
+    case Binary::kMax:
+      return std::max(a, b);
   }
   return 0;
 }
@@ -83,13 +90,15 @@ class Arithmetic final : public Op {
     const Tensor &a = context.inputs[0], &b = context.inputs[1], &y = context.outputs[0];
     if (y.type.dtype == DType::kF32 && run_flat(context)) return;
     const Shape& out = y.type.shape;
-    const std::vector<int64_t> strides[2] = {broadcast_strides(a.type.shape, out), broadcast_strides(b.type.shape, out)};
+    const std::vector<int64_t> strides[2] = {broadcast_strides(a.type.shape, out),
+                                             broadcast_strides(b.type.shape, out)};
     const int64_t width = row_width(out), sa = last_stride(strides[0]), sb = last_stride(strides[1]);
     for_rows(out, strides, [&](int64_t at, const int64_t* offset) {
       switch (y.type.dtype) {
         case DType::kF32:
           context.kernels->binary_f32(op_, a.f32() + offset[0], static_cast<int>(sa), b.f32() + offset[1],
-                                      static_cast<int>(sb), static_cast<float*>(y.data) + at, static_cast<size_t>(width));
+                                      static_cast<int>(sb), static_cast<float*>(y.data) + at,
+                                      static_cast<size_t>(width));
           break;
         case DType::kI64:
           integers<int64_t>(a, offset[0], sa, b, offset[1], sb, static_cast<int64_t*>(y.data) + at, width);
@@ -133,13 +142,20 @@ enum class Compare { kEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kAnd, k
 template <typename T>
 bool compare(Compare op, T a, T b) {
   switch (op) {
-    case Compare::kEqual: return a == b;
-    case Compare::kLess: return a < b;
-    case Compare::kLessEqual: return a <= b;
-    case Compare::kGreater: return a > b;
-    case Compare::kGreaterEqual: return a >= b;
-    case Compare::kAnd: return a != T{0} && b != T{0};
-    case Compare::kOr: return a != T{0} || b != T{0};
+    case Compare::kEqual:
+      return a == b;
+    case Compare::kLess:
+      return a < b;
+    case Compare::kLessEqual:
+      return a <= b;
+    case Compare::kGreater:
+      return a > b;
+    case Compare::kGreaterEqual:
+      return a >= b;
+    case Compare::kAnd:
+      return a != T{0} && b != T{0};
+    case Compare::kOr:
+      return a != T{0} || b != T{0};
   }
   return false;
 }
@@ -155,10 +171,14 @@ class CompareOp final : public Op {
 
   void run(RunContext& context) const override {
     switch (context.inputs[0].type.dtype) {
-      case DType::kF32: return typed<float>(context);
-      case DType::kI32: return typed<int32_t>(context);
-      case DType::kI64: return typed<int64_t>(context);
-      case DType::kBool: return typed<uint8_t>(context);
+      case DType::kF32:
+        return typed<float>(context);
+      case DType::kI32:
+        return typed<int32_t>(context);
+      case DType::kI64:
+        return typed<int64_t>(context);
+      case DType::kBool:
+        return typed<uint8_t>(context);
     }
   }
 
@@ -167,7 +187,8 @@ class CompareOp final : public Op {
   void typed(RunContext& context) const {
     const Tensor &a = context.inputs[0], &b = context.inputs[1], &y = context.outputs[0];
     const Shape& out = y.type.shape;
-    const std::vector<int64_t> strides[2] = {broadcast_strides(a.type.shape, out), broadcast_strides(b.type.shape, out)};
+    const std::vector<int64_t> strides[2] = {broadcast_strides(a.type.shape, out),
+                                             broadcast_strides(b.type.shape, out)};
     const int64_t sa = last_stride(strides[0]), sb = last_stride(strides[1]);
     for_rows(out, strides, [&](int64_t at, const int64_t* offset) {
       const T* x = static_cast<const T*>(a.data) + offset[0];
@@ -203,7 +224,8 @@ class Where final : public Op {
       const char* z = static_cast<const char*>(b.data) + offset[2] * static_cast<int64_t>(size);
       char* result = static_cast<char*>(y.data) + at * static_cast<int64_t>(size);
       for (int64_t i = 0; i < row_width(out); ++i) {
-        const char* chosen = condition[i * sc] ? x + i * sa * static_cast<int64_t>(size) : z + i * sb * static_cast<int64_t>(size);
+        const char* chosen =
+            condition[i * sc] ? x + i * sa * static_cast<int64_t>(size) : z + i * sb * static_cast<int64_t>(size);
         std::memcpy(result + i * static_cast<int64_t>(size), chosen, size);
       }
     });

@@ -114,7 +114,8 @@ class Concat final : public Op {
 
 class Slice final : public Op {
  public:
-  explicit Slice(Attributes& a) : axes_(a.list("axes")), starts_(a.list("starts")), ends_(a.list("ends")), steps_(a.list("steps")) {
+  explicit Slice(Attributes& a)
+      : axes_(a.list("axes")), starts_(a.list("starts")), ends_(a.list("ends")), steps_(a.list("steps")) {
     if (starts_.size() != axes_.size() || ends_.size() != axes_.size() || steps_.size() != axes_.size()) {
       fail_argument("axes, starts, ends and steps differ in length");
     }
@@ -186,7 +187,8 @@ class Gather final : public Op {
           fail_argument("node '" + name_ + "': index " + std::to_string(index) + " is outside a dimension of " +
                         std::to_string(dim));
         }
-        if (inner) std::memcpy(to, static_cast<const char*>(x.data) + (o * dim + at) * inner, static_cast<size_t>(inner));
+        if (inner)
+          std::memcpy(to, static_cast<const char*>(x.data) + (o * dim + at) * inner, static_cast<size_t>(inner));
       }
     }
   }

@@ -89,9 +89,9 @@ class Linear final : public Op {
     const float* x;
     float* y;
     const float *bias, *residual;
-    int8_t* q;        // [rows][q_stride]
-    float* scale;     // [rows]
-    int32_t* sum;     // [rows][q_stride / 32]
+    int8_t* q;     // [rows][q_stride]
+    float* scale;  // [rows]
+    int32_t* sum;  // [rows][q_stride / 32]
   };
 
   size_t row_count(const Shape& x) const {
@@ -132,7 +132,8 @@ class Linear final : public Op {
     epilogue.residual_stride = outputs_;
     const float* x = job.x + first * k_;
     float* y = job.y + first * outputs_ + out;
-    const QuantizedRows q{job.q + first * q_stride_, q_stride_, job.scale + first, job.sum + first * (q_stride_ / kGroup)};
+    const QuantizedRows q{job.q + first * q_stride_, q_stride_, job.scale + first,
+                          job.sum + first * (q_stride_ / kGroup)};
     const uint8_t* data = weight_->data;
     const size_t tile = static_cast<size_t>(panel), k = static_cast<size_t>(k_), all = static_cast<size_t>(panels_);
     switch (weight_->encoding) {

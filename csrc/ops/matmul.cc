@@ -32,7 +32,8 @@ class MatMul final : public Op {
     const Shape& b_shape = context.inputs[1].type.shape;
     const Sizes s = sizes(a_shape, b_shape);
     const Shape a_lead(a_shape.begin(), a_shape.end() - 2), b_lead(b_shape.begin(), b_shape.end() - 2);
-    const std::vector<int64_t> a_strides = broadcast_strides(a_lead, s.lead), b_strides = broadcast_strides(b_lead, s.lead);
+    const std::vector<int64_t> a_strides = broadcast_strides(a_lead, s.lead),
+                               b_strides = broadcast_strides(b_lead, s.lead);
     context.pool->parallel(static_cast<int>(element_count(s.lead)), [&](int index, int thread) {
       int64_t a_index = 0, b_index = 0, rest = index;
       for (size_t i = s.lead.size(); i-- > 0;) {
@@ -65,7 +66,8 @@ class MatMul final : public Op {
   }
 
   Sizes sizes(const Shape& a, const Shape& b) const {
-    if (a.size() < 2 || b.size() < 2) fail_argument("a is " + shape_text(a) + ", b is " + shape_text(b) + ", expected matrices");
+    if (a.size() < 2 || b.size() < 2)
+      fail_argument("a is " + shape_text(a) + ", b is " + shape_text(b) + ", expected matrices");
     const int64_t k = transpose_b_ ? b.back() : b[b.size() - 2], n = transpose_b_ ? b[b.size() - 2] : b.back();
     if (a.back() != k) fail_argument("a is " + shape_text(a) + " and b " + shape_text(b) + ": the inner sizes differ");
     if (a[a.size() - 2] > (1 << 30) || k > (1 << 30) || n > (1 << 30)) fail_argument("a matrix is too large");

@@ -26,7 +26,9 @@ int64_t last_dim(const Shape& shape) {
 class Norm final : public Op {
  public:
   Norm(const std::string& op, Attributes& attributes)
-      : kind_(op == "layer_norm" ? kLayer : op == "rms_norm" ? kRms : kL2),
+      : kind_(op == "layer_norm" ? kLayer
+              : op == "rms_norm" ? kRms
+                                 : kL2),
         eps_(static_cast<float>(kind_ == kL2 ? attributes.real("eps", 1e-12) : attributes.real("eps"))) {}
 
   std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {

@@ -1,5 +1,6 @@
-// The op contract. An op is made once per node when a model is opened (attributes parsed, weights bound), says the shape
-// of its result for given input shapes, how much scratch it needs, and runs. Ops are stateless and shared by sessions.
+// The op contract. An op is made once per node when a model is opened (attributes parsed, weights bound), says the
+// shape of its result for given input shapes, how much scratch it needs, and runs. Ops are stateless and shared by
+// sessions.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -33,7 +34,7 @@ struct Tensor {
 /// What an op sees of its inputs before a run. `tensor` is the bound weight or constant, or null for an activation.
 struct InputInfo {
   bool present = false;
-  TensorType type;                     // for weights: dims of the tensor
+  TensorType type;  // for weights: dims of the tensor
   const TensorEntry* tensor = nullptr;
 };
 
@@ -43,7 +44,7 @@ struct RunContext {
   ThreadPool* pool;
   std::vector<Tensor> inputs;  // absent and weight-encoded inputs have data == null
   std::vector<Tensor> outputs;
-  unsigned char* scratch;       // scratch_bytes(...), 64-byte aligned
+  unsigned char* scratch;                  // scratch_bytes(...), 64-byte aligned
   const std::vector<int64_t>* named_dims;  // values of the tower's named dimensions in this run
 };
 

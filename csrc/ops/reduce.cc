@@ -67,9 +67,7 @@ class ReduceOp final : public Op {
     return count;
   }
 
-  static bool trailing(const std::vector<bool>& reduced) {
-    return std::is_sorted(reduced.begin(), reduced.end());
-  }
+  static bool trailing(const std::vector<bool>& reduced) { return std::is_sorted(reduced.begin(), reduced.end()); }
 
   // Offset of the index-th element of the part of the shape that is (or is not) reduced.
   static int64_t offset(int64_t index, const Shape& shape, const std::vector<int64_t>& strides,

@@ -158,10 +158,14 @@ class Cast final : public Op {
   void run(RunContext& context) const override {
     const Tensor& x = context.inputs[0];
     switch (x.type.dtype) {
-      case DType::kF32: return from<float>(context);
-      case DType::kI32: return from<int32_t>(context);
-      case DType::kI64: return from<int64_t>(context);
-      case DType::kBool: return from<uint8_t>(context);
+      case DType::kF32:
+        return from<float>(context);
+      case DType::kI32:
+        return from<int32_t>(context);
+      case DType::kI64:
+        return from<int64_t>(context);
+      case DType::kBool:
+        return from<uint8_t>(context);
     }
   }
 
@@ -173,10 +177,18 @@ class Cast final : public Op {
     void* y = context.outputs[0].data;
     for (int64_t i = 0; i < count; ++i) {
       switch (to_) {
-        case DType::kF32: static_cast<float*>(y)[i] = static_cast<float>(x[i]); break;
-        case DType::kI32: static_cast<int32_t*>(y)[i] = convert<int32_t>(x[i]); break;
-        case DType::kI64: static_cast<int64_t*>(y)[i] = convert<int64_t>(x[i]); break;
-        case DType::kBool: static_cast<uint8_t*>(y)[i] = x[i] != From{0}; break;
+        case DType::kF32:
+          static_cast<float*>(y)[i] = static_cast<float>(x[i]);
+          break;
+        case DType::kI32:
+          static_cast<int32_t*>(y)[i] = convert<int32_t>(x[i]);
+          break;
+        case DType::kI64:
+          static_cast<int64_t*>(y)[i] = convert<int64_t>(x[i]);
+          break;
+        case DType::kBool:
+          static_cast<uint8_t*>(y)[i] = x[i] != From{0};
+          break;
       }
     }
   }

@@ -25,8 +25,8 @@ class UnaryOp final : public Op {
     float* y = context.outputs[0].f32();
     context.pool->parallel(static_cast<int>((count + kBlock - 1) / kBlock), [&](int i, int) {
       const int64_t begin = i * kBlock;
-      context.kernels->unary_f32(op_, x + begin, y + begin, static_cast<size_t>(std::min(kBlock, count - begin)), alpha_,
-                                 beta_);
+      context.kernels->unary_f32(op_, x + begin, y + begin, static_cast<size_t>(std::min(kBlock, count - begin)),
+                                 alpha_, beta_);
     });
   }
 
@@ -57,18 +57,30 @@ struct Name {
 };
 
 const Name kNames[] = {
-    {"relu", Unary::kRelu},         {"silu", Unary::kSilu},
-    {"tanh", Unary::kTanh},         {"sigmoid", Unary::kSigmoid},
-    {"erf", Unary::kErf},           {"exp", Unary::kExp},
-    {"log", Unary::kLog},           {"sqrt", Unary::kSqrt},
-    {"rsqrt", Unary::kRsqrt},       {"neg", Unary::kNeg},
-    {"abs", Unary::kAbs},           {"reciprocal", Unary::kReciprocal},
-    {"sin", Unary::kSin},           {"cos", Unary::kCos},
-    {"floor", Unary::kFloor},       {"ceil", Unary::kCeil},
-    {"round", Unary::kRound},       {"softplus", Unary::kSoftplus},
-    {"elu", Unary::kElu},           {"leaky_relu", Unary::kLeakyRelu},
-    {"hard_sigmoid", Unary::kHardSigmoid}, {"hard_swish", Unary::kHardSwish},
-    {"mish", Unary::kMish},         {"clip", Unary::kClip},
+    {"relu", Unary::kRelu},
+    {"silu", Unary::kSilu},
+    {"tanh", Unary::kTanh},
+    {"sigmoid", Unary::kSigmoid},
+    {"erf", Unary::kErf},
+    {"exp", Unary::kExp},
+    {"log", Unary::kLog},
+    {"sqrt", Unary::kSqrt},
+    {"rsqrt", Unary::kRsqrt},
+    {"neg", Unary::kNeg},
+    {"abs", Unary::kAbs},
+    {"reciprocal", Unary::kReciprocal},
+    {"sin", Unary::kSin},
+    {"cos", Unary::kCos},
+    {"floor", Unary::kFloor},
+    {"ceil", Unary::kCeil},
+    {"round", Unary::kRound},
+    {"softplus", Unary::kSoftplus},
+    {"elu", Unary::kElu},
+    {"leaky_relu", Unary::kLeakyRelu},
+    {"hard_sigmoid", Unary::kHardSigmoid},
+    {"hard_swish", Unary::kHardSwish},
+    {"mish", Unary::kMish},
+    {"clip", Unary::kClip},
 };
 
 }  // namespace

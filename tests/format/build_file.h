@@ -95,9 +95,15 @@ inline Bytes tensor_section(const FileParts& parts) {
 inline void put_attribute(Writer& w, const pocketuni::Attribute& attribute) {
   w.str(attribute.name).u8(static_cast<uint8_t>(attribute.value.index()));
   switch (attribute.value.index()) {
-    case 0: w.i64(std::get<0>(attribute.value)); break;
-    case 1: w.put(std::get<1>(attribute.value)); break;
-    case 2: w.str(std::get<2>(attribute.value)); break;
+    case 0:
+      w.i64(std::get<0>(attribute.value));
+      break;
+    case 1:
+      w.put(std::get<1>(attribute.value));
+      break;
+    case 2:
+      w.str(std::get<2>(attribute.value));
+      break;
     default:
       w.u32(std::get<3>(attribute.value).size());
       for (int64_t number : std::get<3>(attribute.value)) w.i64(number);
@@ -211,8 +217,11 @@ inline FileParts sample() {
   using pocketuni::Operand;
   FileParts parts;
   parts.meta = R"({"name": "sample", "licence": "MIT"})";
-  parts.tensors = {{"weight", 16, {3, 5}, 0, 320}, {"bias", 0, {3}, 320, 12}, {"table", 33, {2, 32}, 384, 36},
-                   {"flags", 4, {2}, 448, 2},      {"empty", 3, {0, 7}, 512, 0}};
+  parts.tensors = {{"weight", 16, {3, 5}, 0, 320},
+                   {"bias", 0, {3}, 320, 12},
+                   {"table", 33, {2, 32}, 384, 36},
+                   {"flags", 4, {2}, 448, 2},
+                   {"empty", 3, {0, 7}, 512, 0}};
   parts.data.resize(512);
   for (size_t i = 0; i < 420; ++i) parts.data[i] = static_cast<uint8_t>(i * 31);
   parts.data[449] = 1;

@@ -58,9 +58,7 @@ void use(const std::vector<uint8_t>& bytes) {
 
 #else
 
-void use(const std::vector<uint8_t>& bytes) {
-  ModelFile::from_memory(bytes.data(), bytes.size())->verify_weights();
-}
+void use(const std::vector<uint8_t>& bytes) { ModelFile::from_memory(bytes.data(), bytes.size())->verify_weights(); }
 
 #endif
 

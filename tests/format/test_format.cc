@@ -158,7 +158,8 @@ void test_hostile_numbers() {
   const Bytes whole = build::assemble(build::sample());
   const size_t end = build::get<uint64_t>(whole, entry(4) + 8);
   for (size_t at = 8; at < end; ++at) {
-    for (uint64_t value : {uint64_t{0x7FFFFFFF}, uint64_t{0xFFFFFFFF}, uint64_t{1} << 63, UINT64_MAX, UINT64_MAX - 63}) {
+    for (uint64_t value :
+         {uint64_t{0x7FFFFFFF}, uint64_t{0xFFFFFFFF}, uint64_t{1} << 63, UINT64_MAX, UINT64_MAX - 63}) {
       Bytes changed = whole;
       build::set(changed, at, value);
       build::reseal(changed);
@@ -176,7 +177,8 @@ void test_header_faults() {
   refuse_bytes([](Bytes& b) { b[1] = 'Q'; }, "not a .puni model file");
   refuse_bytes([](Bytes& b) { b[8] = 2; }, "format version 2 is not known");
   refuse_bytes([](Bytes& b) { b[16 + 5] = 1; }, "needs features that this reader does not know");
-  refuse_bytes([](Bytes& b) { build::set<uint64_t>(b, 24, uint64_t{1} << 63); }, "header says 9223372036854775808 bytes");
+  refuse_bytes([](Bytes& b) { build::set<uint64_t>(b, 24, uint64_t{1} << 63); },
+               "header says 9223372036854775808 bytes");
   refuse_bytes([](Bytes& b) { build::set<uint64_t>(b, 24, b.size() - 1); }, "something was appended");
   refuse_bytes([](Bytes& b) { b[40] = 1; }, "reserved bytes of the header");
   refuse_bytes([](Bytes& b) { build::set<uint32_t>(b, 12, 0); }, "number of sections is 0");
@@ -197,7 +199,8 @@ void test_section_faults() {
   };
   const Bytes whole = build::assemble(build::sample());
   const auto offset_of = [&](int section) { return build::get<uint64_t>(whole, entry(section) + 8); };
-  refuse_bytes(set_offset(1, uint64_t{1} << 63), "section TENS lies outside the file (offset 9223372036854775808, size ");
+  refuse_bytes(set_offset(1, uint64_t{1} << 63),
+               "section TENS lies outside the file (offset 9223372036854775808, size ");
   refuse_bytes([](Bytes& b) { build::set<uint64_t>(b, entry(1) + 16, uint64_t{1} << 63); },
                "section TENS lies outside the file");
   refuse_bytes([](Bytes& b) { build::set<uint64_t>(b, entry(4) + 16, UINT64_MAX - 63); },
@@ -210,7 +213,8 @@ void test_section_faults() {
   refuse_bytes([](Bytes& b) { b[entry(3) + 4] = 2; }, "section BLOB: unknown flags 2");
   refuse_bytes([&](Bytes& b) { b[offset_of(1) - 1] = 1; }, "bytes before section TENS are not zero");
   refuse_bytes([](Bytes& b) { b.back() = 1; }, "bytes behind the last section are not zero");
-  refuse_bytes([](Bytes& b) { b.resize(b.size() - 1), build::set<uint64_t>(b, 24, b.size()); }, "64 zero bytes expected");
+  refuse_bytes([](Bytes& b) { b.resize(b.size() - 1), build::set<uint64_t>(b, 24, b.size()); },
+               "64 zero bytes expected");
   Bytes damaged = whole;
   damaged[offset_of(2) + 4] ^= 1;
   check_refused(damaged, "section TOWR: the hash does not match");
@@ -268,19 +272,22 @@ void test_tensor_faults() {
                                   std::string("\xF4\x90\x80\x80"), std::string("\xE2\x82"), std::string("\x80")}) {
     refuse([&](FileParts& p) { p.tensors[1].name = name; }, "is not UTF-8 without NUL");
   }
-  refuse([](FileParts& p) { p.tensors[1].name = std::string(300, 'n'), p.tensors[1].encoding = 9; }, "nnn...': unknown");
+  refuse([](FileParts& p) { p.tensors[1].name = std::string(300, 'n'), p.tensors[1].encoding = 9; },
+         "nnn...': unknown");
   refuse([](FileParts& p) { p.tensors[1].encoding = 5; }, "tensor 'bias': unknown encoding 5");
   refuse([](FileParts& p) { p.tensors[1].reserved = 1; }, "tensor 'bias': reserved bytes");
   refuse([](FileParts& p) { p.tensors[1].rank = 9; }, "tensor 'bias': rank 9 exceeds 8");
   refuse([](FileParts& p) { p.tensors[1].dims = {0x80000000u}; }, "tensor 'bias': dimension 2147483648 is not in");
-  refuse([](FileParts& p) { p.tensors[1].dims = {4}; }, "tensor 'bias': size is 12, its encoding and dimensions give 16");
+  refuse([](FileParts& p) { p.tensors[1].dims = {4}; },
+         "tensor 'bias': size is 12, its encoding and dimensions give 16");
   refuse([](FileParts& p) { p.tensors[1].dims.assign(3, 0x7FFFFFFF); }, "tensor 'bias': a size overflows 64 bits");
   refuse([](FileParts& p) { p.tensors[0].dims = {3, 5, 1}; }, "gemm_f32 takes 2 dimensions, got 3");
   refuse([](FileParts& p) { p.tensors[0].dims = {0, 5}; }, "gemm_f32 takes dimensions of at least 1");
   refuse([](FileParts& p) { p.tensors[2].dims = {2, 33}; }, "rows_i4 takes rows of a multiple of 32, got 33");
   refuse([](FileParts& p) { p.tensors[1].offset = 324; }, "tensor 'bias': is not aligned");
   refuse([](FileParts& p) { p.tensors[1].offset = 256; }, "tensor 'bias': overlaps");
-  refuse([](FileParts& p) { p.tensors[1].offset = 512; }, "tensor 'bias': lies outside DATA (offset 512, size 12, DATA 512)");
+  refuse([](FileParts& p) { p.tensors[1].offset = 512; },
+         "tensor 'bias': lies outside DATA (offset 512, size 12, DATA 512)");
   refuse([](FileParts& p) { p.tensors[1].offset = UINT64_MAX - 63; }, "tensor 'bias': lies outside DATA");
   refuse([](FileParts& p) { p.tensors[4].offset = 576; }, "tensor 'empty': lies outside DATA");
   std::vector<build::Section> sections = build::sections_of(build::sample());

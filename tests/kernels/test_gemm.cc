@@ -57,16 +57,24 @@ struct Problem {
   Guarded<int32_t> sum;
 
   Problem(Kind kind_, int rows_, int k_, int n_, Input input, const Kernels& quantizer)
-      : kind(kind_), rows(rows_), k(k_), n(n_), x_stride(static_cast<size_t>(k) + 5),
+      : kind(kind_),
+        rows(rows_),
+        k(k_),
+        n(n_),
+        x_stride(static_cast<size_t>(k) + 5),
         q_stride(ceil_div(k, 32) * 32 + (k % 5 == 0 ? 32 : 0)),
         x(x_stride * static_cast<size_t>(rows - 1) + static_cast<size_t>(k)),
-        f32(kind == Kind::kF32 ? ceil_div(n, 16) * 16 * static_cast<size_t>(k) : 0), scales(ceil_div(n, 16) * 16),
-        bias(static_cast<size_t>(n)), residual(static_cast<size_t>(n + 3) * static_cast<size_t>(rows)),
-        row_scale(static_cast<size_t>(rows)), f16(kind == Kind::kF16 ? ceil_div(n, 16) * 16 * static_cast<size_t>(k) : 0),
+        f32(kind == Kind::kF32 ? ceil_div(n, 16) * 16 * static_cast<size_t>(k) : 0),
+        scales(ceil_div(n, 16) * 16),
+        bias(static_cast<size_t>(n)),
+        residual(static_cast<size_t>(n + 3) * static_cast<size_t>(rows)),
+        row_scale(static_cast<size_t>(rows)),
+        f16(kind == Kind::kF16 ? ceil_div(n, 16) * 16 * static_cast<size_t>(k) : 0),
         half_scales(ceil_div(n, 16) * ceil_div(k, 32) * 16),
         bytes(kind == Kind::kI8 ? ceil_div(n, 16) * ceil_div(k, 4) * 64
                                 : (kind == Kind::kI4 ? ceil_div(n, 16) * ceil_div(k, 32) * 256 : 0)),
-        q(static_cast<size_t>(rows) * q_stride), sum(static_cast<size_t>(rows) * (q_stride / 32)) {
+        q(static_cast<size_t>(rows) * q_stride),
+        sum(static_cast<size_t>(rows) * (q_stride / 32)) {
     Random random;
     const bool extreme = input == Input::kExtreme;
     for (size_t i = 0; i < x.size(); ++i) x[i] = extreme ? (i % 3 == 0 ? -127.0f : 127.0f) : random.unit() * 3;
@@ -107,7 +115,8 @@ struct Problem {
       if (r % 6 == 2) std::fill(row, row + k, r % 4 ? 0.0f : -0.0f);
       if (r % 6 == 3) std::fill(row, row + k, 1e-41f);
       if (r % 6 == 4) row[at] = -3e38f;
-      if (r % 6 == 5) for (int i = 0; i < k; ++i) row[i] *= 1e-29f;
+      if (r % 6 == 5)
+        for (int i = 0; i < k; ++i) row[i] *= 1e-29f;
     }
   }
 
@@ -245,7 +254,8 @@ void test_reference(const Kernels& ref) {
       for (int j = 0; j < n; ++j) {
         double want = 0, size = 0;
         for (int i = 0; i < k; ++i) {
-          const size_t panel = static_cast<size_t>(j / 16), lane = static_cast<size_t>(j % 16), at = static_cast<size_t>(i);
+          const size_t panel = static_cast<size_t>(j / 16), lane = static_cast<size_t>(j % 16),
+                       at = static_cast<size_t>(i);
           double w = 0, bound = 0;
           if (kind == Kind::kF32) w = static_cast<double>(p.f32[(panel * k + at) * 16 + lane]);
           if (kind == Kind::kI8) {
@@ -271,9 +281,7 @@ void test_reference(const Kernels& ref) {
   }
 }
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // The best of several runs of about 20 ms, in seconds a call.
 template <class F>
@@ -297,12 +305,12 @@ double best_time(F call) {
 // Twelve chains cover a latency of 5 at two a cycle; written in assembly so that nothing is spilled.
 void spin_vnni(int steps) {
 #define PU_STEP(i) "vpdpbusd %%zmm12, %%zmm12, %%zmm" #i "\n\t"
-  __asm__ volatile(
-      "1:\n\t" PU_STEP(0) PU_STEP(1) PU_STEP(2) PU_STEP(3) PU_STEP(4) PU_STEP(5) PU_STEP(6) PU_STEP(7)
-          PU_STEP(8) PU_STEP(9) PU_STEP(10) PU_STEP(11) "decl %0\n\tjnz 1b\n\t"
-      : "+r"(steps)
-      :
-      : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11");
+  __asm__ volatile("1:\n\t" PU_STEP(0) PU_STEP(1) PU_STEP(2) PU_STEP(3) PU_STEP(4) PU_STEP(5) PU_STEP(6) PU_STEP(7)
+                       PU_STEP(8) PU_STEP(9) PU_STEP(10) PU_STEP(11) "decl %0\n\tjnz 1b\n\t"
+                   : "+r"(steps)
+                   :
+                   : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                     "xmm11");
 #undef PU_STEP
 }
 #endif
@@ -314,8 +322,8 @@ void bench_kind(const Kernels& t, Kind kind, int m, int k, int n) {
   const double time = best_time([&] { p.run(t, 0, m, e, y.data(), n); });
   const double bytes = static_cast<double>(p.bytes.size() + p.f16.size() * 2 + p.f32.size() * 4 +
                                            (kind == Kind::kI4 ? p.half_scales.size() * 2 : 0));
-  std::printf("%-11s %-4s M %4d K %5d N %5d  %8.1f GOP/s  %6.1f GB/s\n", t.isa, kKindNames[static_cast<int>(kind)], m, k,
-              n, 2e-9 * m * k * n / time, 1e-9 * bytes / time);
+  std::printf("%-11s %-4s M %4d K %5d N %5d  %8.1f GOP/s  %6.1f GB/s\n", t.isa, kKindNames[static_cast<int>(kind)], m,
+              k, n, 2e-9 * m * k * n / time, 1e-9 * bytes / time);
 }
 
 void bench() {
