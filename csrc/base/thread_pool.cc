@@ -12,6 +12,10 @@
 
 #include "base/error.h"
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
 namespace pocketuni {
 namespace {
 
@@ -28,6 +32,18 @@ inline void pause_cpu() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
+}
+
+/// Counts the forks that lead to this process. A child has none of its parent's threads: a pool made before the fork
+/// must neither wait for them nor join them.
+std::atomic<unsigned> forks{0};
+
+unsigned fork_count() {
+#if defined(__unix__) || defined(__APPLE__)
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  (void)registered;
+#endif
+  return forks.load(std::memory_order_relaxed);
 }
 
 /// Polls `ready` for at most `limit`; says whether it came true.
@@ -71,6 +87,9 @@ struct ThreadPool::Shared {
 
   std::chrono::microseconds worker_spin{0}, caller_spin{0};
   std::vector<std::thread> workers;
+  const unsigned made_in = fork_count();
+
+  bool is_of_parent() const { return made_in != fork_count(); }
 
   static uint32_t job(uint64_t ticket_value) { return static_cast<uint32_t>(ticket_value >> 32); }
   static uint32_t left(uint64_t ticket_value) { return static_cast<uint32_t>(ticket_value); }
@@ -161,10 +180,12 @@ ThreadPool::ThreadPool(int threads) {
   shared_ = std::move(shared);
 }
 
-ThreadPool::~ThreadPool() = default;
+ThreadPool::~ThreadPool() {
+  if (shared_ && shared_->is_of_parent()) (void)shared_.release();  // its threads can be neither woken nor joined
+}
 
 void ThreadPool::run(int count, void (*task)(void* context, int index, int thread), void* context) {
-  if (count <= 1 || size_ == 1) {
+  if (count <= 1 || size_ == 1 || shared_->is_of_parent()) {
     for (int i = 0; i < count; ++i) task(context, i, 0);
     return;
   }

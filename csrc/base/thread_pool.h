@@ -17,6 +17,7 @@ class ThreadPool {
 
   /// Runs `task(context, index, thread)` for every index in [0, count), on up to size() threads, and returns when all
   /// are done. `thread` is in [0, size()) and unique among those running. Tasks must not throw. One caller at a time.
+  /// In a forked child, a pool of the parent works on the caller alone.
   void run(int count, void (*task)(void* context, int index, int thread), void* context);
 
   template <typename F>

@@ -1,0 +1,216 @@
+"""The command line: `pocketuni COMMAND ...`. Exit codes: 0 done, 1 failed (a line on stderr says why), 2 usage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from . import __version__
+from .model import Model
+
+Command = Callable[[argparse.Namespace], int]
+
+EMBED_EXAMPLES = """examples:
+  pocketuni embed minilm.puni "A sentence." "Another one."
+  pocketuni embed minilm.puni -f sentences.txt --npy vectors.npy
+  cut -f 2 table.tsv | pocketuni embed minilm.puni --json > vectors.json
+
+Prints one vector a line, numbers separated by spaces, in the order of the texts."""
+
+INSPECT_EXAMPLES = """examples:
+  pocketuni inspect minilm.puni
+  pocketuni inspect minilm.puni --verify && echo sound
+  pocketuni inspect minilm.puni --json | jq .sizes"""
+
+BENCH_EXAMPLES = """examples:
+  pocketuni bench minilm.puni --shape batch=8 --shape sequence=64
+  pocketuni bench minilm.puni --threads 1 --profile
+
+Inputs are random (seeded): indices lie inside the tables that they index, other integers and bools are 1. Dimensions
+that no --shape names are 1 for "batch" and 128 for others."""
+
+CONVERT_EXAMPLES = """examples:
+  pocketuni convert sentence-transformers path/to/all-MiniLM-L6-v2 -o minilm.puni --weights int8
+  pocketuni convert onnx encoder.onnx -o encoder.puni
+  pocketuni convert --help
+
+Needs the extra `tools`: pip install 'pocketuni[tools]'"""
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a UTF-8 file, or of stdin for "-". Raises ValueError naming the file when it is not UTF-8."""
+    try:
+        if path == "-":
+            text = sys.stdin.buffer.read().decode()
+        else:
+            with open(path, "rb") as file:
+                text = file.read().decode()
+    except UnicodeDecodeError as error:
+        name = "standard input" if path == "-" else path
+        raise ValueError(f"{name}: not UTF-8 (byte {error.object[error.start]:#04x} at {error.start})") from None
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+
+
+def embed(args: argparse.Namespace) -> int:
+    if args.texts and args.file is not None:
+        raise UsageError("embed: give texts or -f FILE, not both")
+    with Model(args.model, threads=args.threads, isa=args.isa) as model:
+        texts = args.texts or read_lines("-" if args.file is None else args.file)
+        vectors = model.embed(texts)
+    if args.npy is not None:
+        with open(args.npy, "wb") as file:
+            np.save(file, vectors)
+    elif args.json:
+        print(json.dumps([{"text": t, "embedding": v.tolist()} for t, v in zip(texts, vectors, strict=True)]))
+    else:
+        for vector in vectors:
+            print(" ".join(f"{value:.9g}" for value in vector))
+    return 0
+
+
+def inspect(args: argparse.Namespace) -> int:
+    from .inspect_ import main
+
+    return main(args.file, verify=args.verify, as_json=args.json, nodes=args.nodes)
+
+
+def bench(args: argparse.Namespace) -> int:
+    from .bench_ import main
+
+    return main(args)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from .doctor import main
+
+    return main(as_json=args.json)
+
+
+def convert(arguments: Sequence[str]) -> int:
+    """Hands over to pocketuni_tools, which the extra `tools` completes."""
+    try:
+        from pocketuni_tools.convert import main as convert_main
+    except ImportError as error:
+        if error.name is None or error.name.split(".")[0] == "pocketuni_tools":
+            raise
+        text = f"convert needs the package {error.name}: pip install 'pocketuni[tools]'"
+        raise ImportError(text, name=error.name) from error
+    return convert_main(list(arguments)) or 0
+
+
+class UsageError(Exception):
+    """Arguments that do not go together: exit code 2."""
+
+
+def threads_number(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 64:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 to 64")
+    return number
+
+
+def rounds_number(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 to 1000000")
+    return number
+
+
+def shape_pair(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if not name or not value.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER, e.g. sequence=64")
+    return name, int(value)
+
+
+threads_number.__name__ = rounds_number.__name__ = "number"  # argparse: "invalid number value: 'x'"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pocketuni", description="Runs compact models on a CPU.")
+    parser.add_argument("--version", action="version", version=f"pocketuni {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, function: Command, text: str, examples: str = "") -> argparse.ArgumentParser:
+        raw = argparse.RawDescriptionHelpFormatter
+        command = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", epilog=examples, formatter_class=raw
+        )
+        command.set_defaults(function=function)
+        return command
+
+    def add_run_options(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--threads", type=threads_number, help="1 to 64; without: as many as this process may use")
+        command.add_argument("--isa", help="instruction set, one of those that `pocketuni doctor` lists")
+
+    one = add("embed", embed, "print embeddings of texts", EMBED_EXAMPLES)
+    one.add_argument("model", metavar="MODEL", help="a .puni file with a text tower")
+    one.add_argument("texts", nargs="*", metavar="TEXT", help="without TEXT and -f, lines are read from stdin")
+    one.add_argument("-f", "--file", help="read texts from this file, one a line (UTF-8; - is stdin)")
+    form = one.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a JSON list of {text, embedding}")
+    form.add_argument("--npy", metavar="OUT", help="write a NumPy file (n, d) float32 instead of printing")
+    add_run_options(one)
+
+    one = add("inspect", inspect, "show what is in a model file", INSPECT_EXAMPLES)
+    one.add_argument("file", metavar="FILE")
+    one.add_argument("--verify", action="store_true", help="check the hashes of all weights; 1 if one does not match")
+    one.add_argument("--nodes", action="store_true", help="list every operator")
+    one.add_argument("--json", action="store_true", help="print one JSON object")
+
+    one = add("bench", bench, "measure how long a model's towers take", BENCH_EXAMPLES)
+    one.add_argument("file", metavar="FILE")
+    one.add_argument("--tower", help="without: each tower")
+    one.add_argument("--shape", type=shape_pair, action="append", default=[], metavar="NAME=NUMBER")
+    one.add_argument("--rounds", type=rounds_number, default=30, help="runs that are measured (30), after 3 others")
+    one.add_argument("--profile", action="store_true", help="show the share of each operator")
+    one.add_argument("--json", action="store_true", help="print one JSON object")
+    add_run_options(one)
+
+    one = add("doctor", doctor, "show what this machine offers and what is installed")
+    one.add_argument("--json", action="store_true", help="print one JSON object")
+
+    add("convert", lambda args: 0, "make a model file from a checkpoint or a graph", CONVERT_EXAMPLES)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] == "convert":
+        return convert(arguments[1:])  # its own parser knows its options and its --help
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    try:
+        return args.function(args)
+    except UsageError as error:
+        parser.error(str(error))
+
+
+def message(error: BaseException) -> str:
+    """One line for stderr."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return str(error) or "out of memory"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code. 130 after Ctrl-C, as shells say it."""
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read the output has gone; the flush at exit must not complain about that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError) as error:
+        print(f"pocketuni: {message(error)}", file=sys.stderr)
+        return 1

@@ -1,0 +1,242 @@
+"""Models and their towers: opening, running, embedding."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .embedding import TextEmbedder
+
+MAX_THREADS = 64
+DEFAULT_FOLDER = Path(__file__).parent / "models"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What an input must be or an output is. `shape` holds sizes, or names of dimensions that a run binds; an output
+    may also hold "?", a size that only the run knows."""
+
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+def default_model_path() -> Path:
+    """The model inside the package. Raises FileNotFoundError when this installation holds none."""
+    files = sorted(DEFAULT_FOLDER.glob("*.puni"))
+    if not files:
+        text = "this installation of pocketuni holds no default model; pass the path of a .puni file"
+        raise FileNotFoundError(errno.ENOENT, text, str(DEFAULT_FOLDER))
+    return files[0]
+
+
+def _open(path: str) -> _core.Model:
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError(f"the path {path!r} holds a NUL character")
+    try:
+        return _core.Model(name)
+    except OSError as error:
+        # The core's text names file and reason; the number makes it FileNotFoundError, PermissionError and so on.
+        for code in (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+            if str(error).endswith(f": {os.strerror(code)}"):
+                raise OSError(code, os.strerror(code), path) from None
+        raise
+
+
+class Tower:
+    """One entry point of a model. Threads may share it: runs of one tower follow each other, runs of different towers
+    or models overlap. Made by `Model.towers`."""
+
+    def __init__(self, core: _core.Model, name: str, threads: int, isa: str, file: str):
+        self.name = name
+        self._core: _core.Model | None = core
+        self._options = (threads, isa)
+        self._file = file
+        self._session: _core.Session | None = None
+        self._lock = threading.Lock()
+        self._inputs = {n: TensorSpec(shape, dtype) for n, dtype, shape in core.inputs(name)}
+        self._outputs = {n: TensorSpec(shape, dtype) for n, dtype, shape in core.outputs(name)}
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Name -> what it must be."""
+        return dict(self._inputs)
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Name -> what it will be."""
+        return dict(self._outputs)
+
+    @property
+    def isa(self) -> str:
+        """Name of the instruction set whose kernels this tower uses."""
+        return self._ready().isa
+
+    @property
+    def threads(self) -> int:
+        return self._ready().threads
+
+    def run(self, /, **arrays: npt.ArrayLike) -> dict[str, np.ndarray]:
+        """Runs the tower on one array (or nested list) for each input; gives one new array for each output.
+
+        Integers and bools are converted to an integer input's dtype when they fit; nothing else that would lose
+        information is. Raises ValueError saying what was expected and what came for a missing or unknown name, a wrong
+        dtype, number of dimensions or size, or an index outside its table. Releases the GIL while it computes.
+        """
+        return self._ready().run(arrays)
+
+    def set_profiling(self, on: bool) -> None:
+        """Starts (from zero) or stops timing of each operator."""
+        self._ready().set_profiling(on)
+
+    def profile(self) -> list[dict[str, Any]]:
+        """Per operator, in order: `name`, `op`, `seconds` in all profiled runs, number of `runs`."""
+        return self._ready().profile()
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The operators in order: `op`, `name`, `inputs` and `outputs` by name, `attributes`."""
+        return self._open_core().nodes(self.name)
+
+    def _open_core(self) -> _core.Model:
+        core = self._core
+        if core is None:
+            raise ValueError(f"{self._file}: the model is closed")
+        return core
+
+    def _ready(self) -> _core.Session:
+        """The session, which is made by the first run."""
+        session = self._session
+        if session is None:
+            with self._lock:
+                session = self._session
+                if session is None:
+                    session = self._session = _core.Session(self._open_core(), self.name, *self._options)
+        return session
+
+    def _close(self) -> None:
+        with self._lock:
+            self._core = self._session = None
+
+    def __repr__(self) -> str:
+        return f"<pocketuni.Tower {self.name!r} of {self._file!r}>"
+
+
+class Model:
+    """A model file, opened and verified.
+
+    path: a `.puni` file; None means the default model inside the package.
+    threads: 1 to 64 for each tower; None means as many as this process may use.
+    isa: one of the instruction sets that `pocketuni doctor` lists; None means the fastest (or `POCKETUNI_ISA`).
+
+    Raises OSError for a file that is missing or cannot be read, ModelFileError (a ValueError) for one that is broken,
+    ValueError for options. The file stays mapped until the model is closed or forgotten; it must not be changed in
+    place meanwhile. Threads may share a model. It can be pickled: the other process opens the same file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, threads: int | None = None, isa: str | None = None):
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise ValueError(f"threads is {threads}, expected 1 to {MAX_THREADS} or None (as many as may be used)")
+        usable = _core.usable_isas()
+        if isa is not None and isa not in usable:
+            raise ValueError(f"the instruction set {isa!r} cannot be used here; usable: {', '.join(usable)}")
+        self._isa = isa or _core.default_isa()
+        self._arguments = (threads, isa)
+        self.path = os.fspath(default_model_path() if path is None else path)
+        self._core: _core.Model | None = _open(self.path)
+        try:
+            self.meta: dict[str, Any] = json.loads(self._core.meta_json)
+        except (ValueError, RecursionError) as error:
+            raise _core.ModelFileError(f"{self.path}: section META is not valid JSON: {error}") from None
+        self._towers = {
+            name: Tower(self._core, name, threads or 0, self._isa, self.path) for name in self._core.tower_names()
+        }
+        self._embedder: TextEmbedder | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def towers(self) -> Mapping[str, Tower]:
+        """Name -> tower."""
+        return dict(self._towers)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the file says about itself: `name`, `licence`, `provenance`, `report` (of the conversion), `towers`
+        (inputs, outputs, number of operators), `sizes` (bytes of weights by encoding), `file` and `file_size`."""
+        core = self._open_core()
+        sizes: dict[str, int] = {}
+        for tensor in core.tensors():
+            sizes[tensor["encoding"]] = sizes.get(tensor["encoding"], 0) + tensor["size"]
+        towers = {
+            name: {
+                "inputs": {n: {"shape": list(s.shape), "dtype": s.dtype} for n, s in tower.inputs.items()},
+                "outputs": {n: {"shape": list(s.shape), "dtype": s.dtype} for n, s in tower.outputs.items()},
+                "operators": len(tower.nodes()),
+            }
+            for name, tower in self._towers.items()
+        }
+        said = {key: self.meta.get(key) for key in ("name", "licence", "provenance", "report")}
+        return {**said, "towers": towers, "sizes": sizes, "file": self.path, "file_size": core.file_size}
+
+    def embed(self, texts: str | Iterable[str]) -> np.ndarray:
+        """Embeddings of texts: (n, d) float32, row i for text i; one string gives (1, d), no texts give (0, d).
+
+        Texts longer than the model's maximum are cut. A row does not depend on the texts beside it. Raises TypeError
+        for what is not a str, ValueError for a model that does not embed text, ImportError when the tokenizer's library
+        is missing (`pip install 'pocketuni[text]'`).
+        """
+        with self._lock:
+            if self._embedder is None:
+                self._embedder = TextEmbedder.of(self)
+            embedder = self._embedder
+        return embedder.embed(texts)
+
+    def blob(self, name: str) -> bytes:
+        """A file stored in the model, e.g. a tokenizer. Raises ValueError when there is none of that name."""
+        return self._open_core().blob(name)
+
+    def blob_names(self) -> list[str]:
+        return self._open_core().blob_names()
+
+    def tensors(self) -> list[dict[str, Any]]:
+        """The stored tensors: `name`, `encoding`, `dims`, `size` in bytes."""
+        return self._open_core().tensors()
+
+    def verify(self) -> list[str]:
+        """Reads all weights and compares them with their hashes. The faults, one text each; none for a sound file."""
+        return self._open_core().verify_weights()
+
+    def close(self) -> None:
+        """Gives memory and threads back. Whatever is asked of the model or its towers afterwards is a ValueError."""
+        self._core = None
+        self._embedder = None
+        for tower in self._towers.values():
+            tower._close()
+
+    def _open_core(self) -> _core.Model:
+        core = self._core
+        if core is None:
+            raise ValueError(f"{self.path}: the model is closed")
+        return core
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Model, (os.path.abspath(self.path), *self._arguments))
+
+    def __repr__(self) -> str:
+        state = "closed" if self._core is None else "towers: " + (", ".join(self._towers) or "none")
+        return f"<pocketuni.Model {self.path!r}, {state}>"
