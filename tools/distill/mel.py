@@ -50,7 +50,7 @@ def filter_bank(
 
 
 @cache
-def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+def window_and_bank(device: torch.device) -> tuple[Tensor, Tensor]:
     """Periodic Hann window `[1024]` and the transposed bank `[513, 80]`."""
     window = torch.hann_window(FFT_SAMPLES, periodic=True, device=device)
     return window, torch.from_numpy(filter_bank().T.copy()).to(device)
@@ -65,7 +65,7 @@ def spectrum(audio: Tensor) -> Tensor:
         raise ValueError(
             f"audio: expected [batch, samples] with more than {PAD_SAMPLES} samples, got {tuple(audio.shape)}"
         )
-    window, _ = _constants(audio.device)
+    window, _ = window_and_bank(audio.device)
     padded = functional.pad(audio[:, None], (PAD_SAMPLES, PAD_SAMPLES), mode="reflect")[:, 0]
     return torch.stft(
         padded, FFT_SAMPLES, HOP_SAMPLES, FFT_SAMPLES, window, center=False, return_complex=True
@@ -74,7 +74,7 @@ def spectrum(audio: Tensor) -> Tensor:
 
 def magnitude_to_log_mel(magnitude: Tensor) -> Tensor:
     """Magnitudes `[..., 513]` -> natural logarithm of the mel bands `[..., 80]`."""
-    _, bank = _constants(magnitude.device)
+    _, bank = window_and_bank(magnitude.device)
     return torch.log(torch.clamp(magnitude @ bank, min=FLOOR))
 
 

@@ -1,0 +1,97 @@
+"""Random training segments of the packed recordings, with the features the vocoder needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import mel, packed, source
+
+# How often a corpus is drawn; the reader of the default voice most.
+SHARES = {"ljspeech": 0.45, "vctk-p239": 0.15, "librispeech": 0.3, "librispeech-voices": 0.1}
+# LibriSpeech was recorded at 16 kHz: nothing is known above 8 kHz.
+LIMIT_HZ = {"librispeech": 7600.0, "librispeech-voices": 7600.0}
+GAIN_DB = (-6.0, 3.0)
+
+
+@dataclass
+class Batch:
+    """`audio` `[B, 256 T]`, its `target` spectrum `[B, T, 513]` (complex), `log_mel` `[B, T, 80]`, the pulses' `phase`
+    `[B, T]` (float64), `noise` `[B, 256 T]`, and the frequency `limit_hz` `[B]` up to which the recording is valid."""
+
+    audio: Tensor
+    target: Tensor
+    log_mel: Tensor
+    phase: Tensor
+    noise: Tensor
+    limit_hz: Tensor
+
+
+def spectrum_within(audio: Tensor) -> Tensor:
+    """Complex spectrum `[B, T, 513]` of `audio` `[B, 256 T + 768]` that has its context at both ends."""
+    window, _ = mel.window_and_bank(audio.device)
+    bins = torch.stft(
+        audio, mel.FFT_SAMPLES, mel.HOP_SAMPLES, mel.FFT_SAMPLES, window, center=False, return_complex=True
+    )
+    return bins.transpose(1, 2)
+
+
+class Sampler:
+    """Draws batches from the recordings that have features. Its state is the generator's, for resumption."""
+
+    def __init__(self, work: Path, frames: int, batch: int, seed: int, corpora: list[str]):
+        self.pack = packed.Pack(work)
+        self.features = source.Frames(work, self.pack.samples // mel.HOP_SAMPLES)
+        self.frames, self.batch = frames, batch
+        self.random = np.random.default_rng(seed)
+        done = source.ready(work, len(self.pack.entries))
+        long_enough = (frames + 5) * mel.HOP_SAMPLES
+        self.pools: dict[str, np.ndarray] = {}
+        for corpus in corpora:
+            chosen = [
+                i
+                for i, e in enumerate(self.pack.entries)
+                if e.corpus == corpus and e.training and done[i] and e.samples >= long_enough
+            ]
+            if chosen:
+                self.pools[corpus] = np.array(chosen)
+        if not self.pools:
+            raise ValueError(f"{work}: no recordings with features; run distill.packed and distill.source first")
+        lengths = np.array([e.samples for e in self.pack.entries], np.float64)
+        self.weights = {corpus: lengths[pool] / lengths[pool].sum() for corpus, pool in self.pools.items()}
+        shares = np.array([SHARES[corpus] for corpus in self.pools])
+        self.shares = shares / shares.sum()
+
+    def next(self) -> Batch:
+        margin = mel.PAD_SAMPLES
+        audio = np.empty((self.batch, self.frames * mel.HOP_SAMPLES + 2 * margin), np.float32)
+        phase = np.empty((self.batch, self.frames))
+        limits = np.empty(self.batch, np.float32)
+        names = list(self.pools)
+        for row in range(self.batch):
+            corpus = names[self.random.choice(len(names), p=self.shares)]
+            entry = self.pack.entries[self.random.choice(self.pools[corpus], p=self.weights[corpus])]
+            frame = int(self.random.integers(2, entry.samples // mel.HOP_SAMPLES - self.frames - 2))
+            first = entry.start + frame * mel.HOP_SAMPLES - margin
+            gain = 10.0 ** (self.random.uniform(*GAIN_DB) / 20.0) / packed.PEAK
+            audio[row] = self.pack.data[first : first + audio.shape[1]] * gain
+            at = entry.start // mel.HOP_SAMPLES + frame
+            phase[row] = self.features.phase[at : at + self.frames]
+            limits[row] = LIMIT_HZ.get(corpus, mel.RATE_HZ / 2)
+        noise_at = int(self.random.integers(0, 1 << 30))
+        noise = source.hashed_noise(noise_at, self.batch * self.frames * mel.HOP_SAMPLES).reshape(self.batch, -1)
+        whole = torch.from_numpy(audio)
+        target = spectrum_within(whole)
+        magnitude = torch.sqrt(target.real.square() + target.imag.square() + 1e-9)
+        return Batch(
+            whole[:, margin:-margin],
+            target,
+            mel.magnitude_to_log_mel(magnitude),
+            torch.from_numpy(phase),
+            noise,
+            torch.from_numpy(limits),
+        )
