@@ -45,8 +45,8 @@ def test_other_dtypes_are_printed(run_tower, tmp_path):
     x = graph.add_input("x", "int64", (1, "n"))
     for dtype in ("int32", "bool"):
         graph.outputs += graph.add_node("cast", [x], [Value(f"as_{dtype}", dtype, (1, "n"))], to=dtype)
-    graph.outputs += graph.add_node("neg", [graph.add_node("cast", [x], [Value("f", "float32", (1, "n"))], to="float32")[0]],
-                                    [Value("negative", "float32", (1, "n"))])  # fmt: skip
+    (real,) = graph.add_node("cast", [x], [Value("real", "float32", (1, "n"))], to="float32")
+    graph.outputs += graph.add_node("neg", [real], [Value("negative", "float32", (1, "n"))])
     write_model(tmp_path / "count.puni", [graph])
     code, lines, _ = run_tower(tmp_path / "count.puni", "count", "x=3,0,-2")
     assert code == 0
