@@ -21,12 +21,14 @@ GAIN_DB = (-6.0, 3.0)
 @dataclass
 class Batch:
     """`audio` `[B, 256 T]`, its `target` spectrum `[B, T, 513]` (complex), `log_mel` `[B, T, 80]`, the pulses' `phase`
-    `[B, T]` (float64), `noise` `[B, 256 T]`, and the frequency `limit_hz` `[B]` up to which the recording is valid."""
+    `[B, T]` (float64), `log_f0` `[B, T]` (0 where unvoiced), `noise` `[B, 256 T]`, and `limit_hz` `[B]`, the frequency
+    up to which the recording is valid."""
 
     audio: Tensor
     target: Tensor
     log_mel: Tensor
     phase: Tensor
+    log_f0: Tensor
     noise: Tensor
     limit_hz: Tensor
 
@@ -70,6 +72,7 @@ class Sampler:
         margin = mel.PAD_SAMPLES
         audio = np.empty((self.batch, self.frames * mel.HOP_SAMPLES + 2 * margin), np.float32)
         phase = np.empty((self.batch, self.frames))
+        log_f0 = np.empty((self.batch, self.frames), np.float32)
         limits = np.empty(self.batch, np.float32)
         names = list(self.pools)
         for row in range(self.batch):
@@ -81,6 +84,7 @@ class Sampler:
             audio[row] = self.pack.data[first : first + audio.shape[1]] * gain
             at = entry.start // mel.HOP_SAMPLES + frame
             phase[row] = self.features.phase[at : at + self.frames]
+            log_f0[row] = self.features.log_f0[at : at + self.frames]
             limits[row] = LIMIT_HZ.get(corpus, mel.RATE_HZ / 2)
         noise_at = int(self.random.integers(0, 1 << 30))
         noise = source.hashed_noise(noise_at, self.batch * self.frames * mel.HOP_SAMPLES).reshape(self.batch, -1)
@@ -92,6 +96,7 @@ class Sampler:
             target,
             mel.magnitude_to_log_mel(magnitude),
             torch.from_numpy(phase),
+            torch.from_numpy(log_f0),
             noise,
             torch.from_numpy(limits),
         )

@@ -1,0 +1,28 @@
+"""From mel and F0 to audio, as csrc/speech does it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from . import istft, mel, pitch, source, vocoder
+
+
+def speak(model: vocoder.Vocoder, log_mel: np.ndarray, f0_hz: np.ndarray) -> np.ndarray:
+    """Audio float32 `[256 T]` from `log_mel` `[T, 80]` and F0 `[T]` in Hz, positive everywhere."""
+    if len(log_mel) != len(f0_hz) or len(f0_hz) < 2:
+        raise ValueError(f"expected mel and F0 of one length, 2 or more, got {len(log_mel)} and {len(f0_hz)} frames")
+    noise = source.hashed_noise(0, len(log_mel) * mel.HOP_SAMPLES)[None]
+    with torch.inference_mode():
+        phase = source.integrate(torch.from_numpy(np.asarray(f0_hz, np.float32))[None])
+        frames = model(torch.from_numpy(np.asarray(log_mel, np.float32))[None], source.excitation(phase, noise))
+        return istft.inverse(frames)[0].numpy()
+
+
+def tracked_f0(audio: np.ndarray) -> np.ndarray:
+    """F0 in Hz, `[floor(N / 256)]`, of a recording, interpolated where it is unvoiced."""
+    log_f0 = pitch.log_f0(audio, len(audio) // mel.HOP_SAMPLES)
+    voiced = log_f0 > 0
+    if not voiced.any():
+        return np.full(len(log_f0), 150.0, np.float32)
+    return np.exp(pitch.fill_gaps(log_f0, voiced))
