@@ -16,4 +16,5 @@ python -m pip install -q .
 cmake -S . -B build/tests -G Ninja -DPOCKETUNI_TESTS=ON >/dev/null
 cmake --build build/tests
 ctest --test-dir build/tests --output-on-failure
-POCKETUNI_BUILD_DIR=$PWD/build/tests python -m pytest tests
+# Not `python -m pytest`: that would import the package's sources here instead of the installed package.
+POCKETUNI_BUILD_DIR=$PWD/build/tests pytest tests

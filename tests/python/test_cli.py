@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -16,16 +17,17 @@ pocketuni = pytest.importorskip("pocketuni", reason="the package is not installe
 TEXT = str(make.FOLDER / "text.puni")
 ENCODINGS = str(make.FOLDER / "encodings.puni")
 COMMAND = [sys.executable, "-m", "pocketuni"]
+ELSEWHERE = tempfile.gettempdir()  # in the checkout, Python would find the package's sources before the installed one
 
 
-def run(*arguments, stdin="", code=0, cwd=None, **environment):
+def run(*arguments, stdin="", code=0, **environment):
     """Runs a command; gives its output and stderr. A fault is told in one line, without a traceback."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         input=stdin if isinstance(stdin, bytes) else stdin.encode(),
         capture_output=True,
         timeout=60,
-        cwd=cwd,
+        cwd=ELSEWHERE,
         env={**os.environ, **environment},
     )
     out, errors = done.stdout.decode(), done.stderr.decode()
@@ -219,7 +221,7 @@ sys.exit(main({arguments!r}))
 def run_without(names, *arguments):
     """Runs the command line where some packages cannot be imported."""
     code = HIDE.format(names=names, arguments=list(arguments))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ELSEWHERE)
     return done.returncode, done.stderr
 
 
@@ -234,7 +236,7 @@ def test_missing_packages_are_named():
 
 def test_a_closed_pipe_is_no_error():
     with subprocess.Popen(
-        [*COMMAND, "embed", TEXT, *["a model"] * 3000], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "embed", TEXT, *["a model"] * 3000], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ELSEWHERE
     ) as process:
         process.stdout.readline()
         process.stdout.close()
@@ -245,7 +247,7 @@ def test_a_closed_pipe_is_no_error():
 
 def test_ctrl_c_is_quiet():
     with subprocess.Popen(
-        [*COMMAND, "bench", TEXT, "--rounds", "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "bench", TEXT, "--rounds", "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ELSEWHERE
     ) as process:
         process.stdout.readline()  # the CPU's name comes first: it is at work
         time.sleep(0.2)

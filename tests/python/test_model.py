@@ -323,6 +323,7 @@ def test_profile(model):
     assert all(entry["runs"] == 0 for entry in tower.profile())
 
 
-def test_importing_takes_no_tokenizer_library_and_no_torch():
+def test_importing_takes_no_tokenizer_library_and_no_torch(tmp_path):
     code = "import sys, pocketuni; print(sorted({'torch', 'onnx', 'tokenizers', 'sentencepiece'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "[]\n"
