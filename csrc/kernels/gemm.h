@@ -1,5 +1,5 @@
 // What the matrix kernels of each ISA export to `dispatch.cc`. Each fill overrides the entries that the ISA speeds up:
-// quantize_rows and gemm_*. The activations come from `nn.h`.
+// quantize_rows, gemm_* and conv_i8. The activations come from `nn.h`.
 #pragma once
 #include "kernels.h"
 

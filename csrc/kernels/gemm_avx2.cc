@@ -155,6 +155,7 @@ void fill_gemm_avx2(Kernels* kernels) {
   kernels->gemm_f16 = gemm_f16;
   kernels->gemm_i8 = gemm_i8<MaddDot>;
   kernels->gemm_i4 = gemm_i4<MaddDot>;
+  kernels->conv_i8 = conv_i8<MaddDot>;
 }
 
 }  // namespace pocketuni

@@ -46,7 +46,7 @@ inline void store_tile(const Output& out, __m256 (&acc)[R][H], int row, int pane
   }
 }
 
-inline int32_t row_sum(const QuantizedRows& x, int row, int k) {
+inline int32_t row_sum(const QuantizedRows& x, ptrdiff_t row, int k) {
   const int32_t* sums = x.sum + row * (x.q_stride / kGroup);
   int32_t total = 0;
   for (int g = 0; g < (k + kGroup - 1) / kGroup; ++g) total += sums[g];
@@ -95,6 +95,66 @@ struct Int8Gemm {
       for (int r = 0; r < R; ++r) {
         y[r][h] = _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(acc[r][h]), scale), _mm256_set1_ps(x->scale[row + r]));
       }
+    }
+    store_tile(out, y, row, panel, cols);
+  }
+};
+
+// The float sums of the taps stay in memory, for 16 registers do not hold them beside a tap's integer sums.
+template <class Dot>
+struct Int8Conv {
+  static constexpr int kRows = Dot::kRows, kPanels = 1, kGemvPanels = Dot::kGemvPanels;
+  const QuantizedRows* x;
+  const ConvWindow* window;
+  int channels;
+  const uint8_t* tiles;
+  const float* scales;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    constexpr int H = 2 * P;
+    const ptrdiff_t quads = channels / 4, panel_size = quads * window->taps * 64;
+    const uint8_t* w = tiles + panel * panel_size;
+    alignas(32) float sums[R * H * 8] = {};
+    for (int tap = 0; tap < window->taps; ++tap, w += quads * 64) {
+      const int8_t* a[R];
+      float row_scale[R];
+      __m256i acc[R][H];
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
+        const bool inside = at >= 0 && at < window->length;
+        a[r] = inside ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
+        row_scale[r] = inside ? x->scale[at] : 0.0f;
+        const __m256i start = _mm256_set1_epi32(Dot::kBiased && inside ? -128 * row_sum(*x, at, channels) : 0);
+        PU_UNROLL
+        for (int h = 0; h < H; ++h) acc[r][h] = start;
+      }
+      for (ptrdiff_t i = 0; i < quads; ++i) {
+        typename Dot::Weights weights[H];
+        PU_UNROLL
+        for (int h = 0; h < H; ++h) weights[h] = Dot::load(w + h / 2 * panel_size + i * 64 + h % 2 * 32);
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const __m256i value = broadcast_quad(a[r] + i * 4);
+          PU_UNROLL
+          for (int h = 0; h < H; ++h) acc[r][h] = Dot::add(acc[r][h], weights[h], value);
+        }
+      }
+      for (int r = 0; r < R; ++r) {
+        const __m256 scale = _mm256_set1_ps(row_scale[r]);
+        for (int h = 0; h < H; ++h) {
+          float* sum = sums + (r * H + h) * 8;
+          _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[r][h]), scale, _mm256_load_ps(sum)));
+        }
+      }
+    }
+    __m256 y[R][H];
+    PU_UNROLL
+    for (int i = 0; i < R * H; ++i) {
+      const __m256 scale = _mm256_loadu_ps(scales + panel * kPanel + i % H * 8);
+      y[i / H][i % H] = _mm256_mul_ps(_mm256_load_ps(sums + i * 8), scale);
     }
     store_tile(out, y, row, panel, cols);
   }
@@ -163,6 +223,12 @@ template <class Dot>
 void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
              const Epilogue* e, float* y, ptrdiff_t y_stride) {
   for_each_tile(Int8Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, act_row_avx2}}, rows, n);
+}
+
+template <class Dot>
+void conv_i8(const QuantizedRows* x, const ConvWindow* window, int rows, int channels, const uint8_t* tiles,
+             const float* scales, int n, const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int8Conv<Dot>{x, window, channels, tiles, scales, {e, y, y_stride, act_row_avx2}}, rows, n);
 }
 
 template <class Dot>

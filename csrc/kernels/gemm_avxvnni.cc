@@ -27,6 +27,7 @@ struct VnniDot {
 void fill_gemm_avxvnni(Kernels* kernels) {
   kernels->gemm_i8 = gemm_i8<VnniDot>;
   kernels->gemm_i4 = gemm_i4<VnniDot>;
+  kernels->conv_i8 = conv_i8<VnniDot>;
 }
 
 }  // namespace pocketuni

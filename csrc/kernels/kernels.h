@@ -62,6 +62,14 @@ struct QuantizedRows {
   const int32_t* sum;  // [rows][q_stride / 32]: sums of q over groups of 32
 };
 
+/// Which rows of x a convolution reads: output row r, tap j reads row first + r * stride + j * dilation, and zeros
+/// where that is outside [0, length).
+struct ConvWindow {
+  ptrdiff_t first, length, stride, dilation;
+  int taps;
+  const void* zeros;  // what a row outside is: as many zero bytes as a row of x has
+};
+
 struct AttentionArgs {
   const float *q, *k, *v;  // [tq][d], [tk][d], [tk][dv] with strides
   ptrdiff_t q_stride, k_stride, v_stride;
@@ -100,6 +108,20 @@ struct Kernels {
   /// Groups accumulate in order: acc = fma(float(isum), f32(scale), acc); then y = acc * row scale.
   void (*gemm_i4)(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
                   const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+
+  /// y[rows][n] = epilogue(sum over taps and channels): weights [n][taps * channels], the channels of a tap together.
+  /// One chain of fused multiply-adds over taps, then channels.
+  void (*conv_f32)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
+                   const float* tiles, int n, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+  void (*conv_f16)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
+                   const uint16_t* tiles, int n, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+  /// Channels in multiples of 4. Taps accumulate in order: acc = fma(float(isum), scale of the row, acc), where a row
+  /// outside counts with a sum and a scale of 0; then y = acc * scales[n].
+  void (*conv_i8)(const QuantizedRows* x, const ConvWindow* window, int rows, int channels, const uint8_t* tiles,
+                  const float* scales, int n, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+  /// Each channel alone: weights [taps][channels], acc = fma(x, w, acc) over the taps; the epilogue's n is `channels`.
+  void (*depthwise_f32)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
+                        const float* weights, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
 
   /// B[k][n] (or [n][k] by strides) -> the `gemm_f32` tile order, for products of two activations. Pads with 0.
   void (*pack_f32)(const float* b, ptrdiff_t k_stride, ptrdiff_t n_stride, int k, int n, float* tiles);

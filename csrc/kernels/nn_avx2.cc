@@ -9,9 +9,16 @@
 
 #include "nn_body.h"
 
+#include "gemm_tile.h"
+
+#include "conv_body.h"
+
 namespace pocketuni {
 
-void fill_nn_avx2(Kernels* kernels) { fill_nn(kernels); }
+void fill_nn_avx2(Kernels* kernels) {
+  fill_nn(kernels);
+  fill_conv(kernels);
+}
 void act_row_avx2(Activation activation, float* y, int n) { act_row(activation, y, n); }
 
 }  // namespace pocketuni

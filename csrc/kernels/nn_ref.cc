@@ -238,11 +238,11 @@ void dequantize_i4(const uint8_t* groups, int n, float* y) {
   }
 }
 
-void f16_to_f32(const uint16_t* x, float* y, size_t n) {
+}  // namespace
+
+void f16_to_f32_ref(const uint16_t* x, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = half_to_float(x[i]);
 }
-
-}  // namespace
 
 void unary_f32_ref(Unary op, const float* x, float* y, size_t n, float alpha, float beta) {
   for (size_t i = 0; i < n; ++i) y[i] = unary(op, x[i], alpha, beta);
@@ -282,6 +282,7 @@ void act_row_ref(Activation activation, float* y, int n) {
 }
 
 void fill_nn_ref(Kernels* kernels) {
+  fill_conv_ref(kernels);
   kernels->pack_f32 = pack_f32;
   kernels->attention_f32 = attention_f32;
   kernels->layer_norm_f32 = layer_norm_f32;
@@ -292,7 +293,7 @@ void fill_nn_ref(Kernels* kernels) {
   kernels->reduce_f32 = reduce_f32;
   kernels->dequantize_i8 = dequantize_i8;
   kernels->dequantize_i4 = dequantize_i4;
-  kernels->f16_to_f32 = f16_to_f32;
+  kernels->f16_to_f32 = f16_to_f32_ref;
 }
 
 }  // namespace pocketuni

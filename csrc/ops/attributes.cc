@@ -104,6 +104,14 @@ Shape resolve_dims(const std::vector<int64_t>& dims, const std::vector<int64_t>&
   return out;
 }
 
+Activation parse_activation(const std::string& name) {
+  static const char* const names[] = {"none", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid"};
+  for (int i = 0; i < 7; ++i) {
+    if (name == names[i]) return static_cast<Activation>(i);
+  }
+  fail_argument("activation '" + name + "' is not known");
+}
+
 std::vector<int64_t> broadcast_strides(const Shape& from, const Shape& to) {
   std::vector<int64_t> strides(to.size(), 0);
   int64_t stride = 1;

@@ -39,6 +39,8 @@ size_t normalize_axis(int64_t axis, size_t rank);
 Shape broadcast_shapes(const Shape& a, const Shape& b);
 /// Dims with named ones replaced by their values; -1 stays.
 Shape resolve_dims(const std::vector<int64_t>& dims, const std::vector<int64_t>& named);
+/// `none`, `relu`, `gelu`, `gelu_tanh`, `silu`, `tanh` or `sigmoid`; throws for another name.
+Activation parse_activation(const std::string& name);
 /// Row-major strides in elements, 0 along dims of size 1 that `to` widens; `to` has at least the rank of `from`.
 std::vector<int64_t> broadcast_strides(const Shape& from, const Shape& to);
 /// Throws unless the input is there and float32.

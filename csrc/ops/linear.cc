@@ -7,14 +7,6 @@
 namespace pocketuni {
 namespace {
 
-Activation parse_activation(const std::string& name) {
-  static const char* const names[] = {"none", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid"};
-  for (int i = 0; i < 7; ++i) {
-    if (name == names[i]) return static_cast<Activation>(i);
-  }
-  fail_argument("activation '" + name + "' is not known");
-}
-
 size_t round64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 class Linear final : public Op {

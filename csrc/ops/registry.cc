@@ -15,6 +15,8 @@ struct Entry {
 
 const Entry kEntries[] = {
     {"linear", make_linear, 2, 4},
+    {"conv1d", make_conv1d, 2, 4},
+    {"depthwise_conv1d", make_depthwise_conv1d, 2, 3},
     {"embedding", make_embedding, 2, 2},
     {"layer_norm", make_norm, 1, 3},
     {"rms_norm", make_norm, 1, 2},

@@ -11,6 +11,8 @@ using Inputs = std::vector<InputInfo>;
 using OpMaker = std::unique_ptr<Op> (*)(const NodeSpec& node, Attributes& attributes, const Inputs& inputs);
 
 std::unique_ptr<Op> make_linear(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_conv1d(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_depthwise_conv1d(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_embedding(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_norm(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_softmax(const NodeSpec&, Attributes&, const Inputs&);

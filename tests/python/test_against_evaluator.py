@@ -1,7 +1,7 @@
 """Every operator of the runtime, on every instruction set and several thread counts, against the NumPy evaluator.
 
-The cases are in op_cases.py and product_cases.py. Thread counts must agree bit for bit; what is promised to be the same
-on every instruction set is compared so too.
+The cases are in op_cases.py, product_cases.py and time_cases.py. Thread counts must agree bit for bit; what is promised
+to be the same on every instruction set is compared so too.
 """
 
 import re
@@ -11,6 +11,7 @@ import numpy as np
 import op_cases
 import product_cases
 import pytest
+import time_cases
 from pocketuni_tools.evaluate import evaluate
 from pocketuni_tools.ir import OPS, Graph, Value
 from pocketuni_tools.packing import unpack
@@ -21,6 +22,7 @@ core = pytest.importorskip("pocketuni._core", reason="the extension module is no
 FAMILIES = (
     op_cases.unary, op_cases.binary, op_cases.norms, op_cases.reductions, op_cases.layout,
     product_cases.linears, product_cases.tables, product_cases.matmuls, product_cases.attentions, product_cases.pools,
+    time_cases.convolutions, time_cases.depthwise,
 )  # fmt: skip
 CASES = [case for family in FAMILIES for case in family()]
 THREADS = (1, 2, 5)
@@ -33,7 +35,7 @@ TOLERANCES = {
     **dict.fromkeys("hard_sigmoid hard_swish div".split(), (3e-7, 3e-7)),
     **dict.fromkeys("layer_norm rms_norm l2_normalize softmax log_softmax".split(), (3e-6, 3e-6)),
     **dict.fromkeys("reduce_sum reduce_mean reduce_prod pool".split(), (3e-6, 3e-6)),
-    **dict.fromkeys("linear matmul attention".split(), (1e-5, 5e-5)),
+    **dict.fromkeys("linear matmul attention conv1d depthwise_conv1d".split(), (1e-5, 5e-5)),
 }
 # Operators whose float results depend on the instruction set only within the tolerance.
 FREE = {"attention", "layer_norm", "rms_norm", "softmax"} | set(op_cases.UNARY) | {"pow"}

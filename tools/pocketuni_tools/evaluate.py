@@ -1,4 +1,4 @@
-"""Runs a graph with NumPy; what the operators mean is in meanings.py.
+"""Runs a graph with NumPy; what the operators mean is in meanings.py and, for operators over time, meanings_time.py.
 
 It serves calibration and experiments with weights, and the runtime's tests compare it with the kernels.
 """
@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from . import meanings_time  # noqa: F401  # it registers its operators
 from .ir import Graph, Node, Value
 from .meanings import MEANINGS, Array
 
+PRODUCTS = ("linear", "conv1d")  # whose activations are rounded where their weights are
 Observer = Callable[[Node, "list[Array | None]"], None]
 
 
@@ -71,7 +73,7 @@ def evaluate(
 
     observe: called before each node with the node and its operands (None where one is absent).
     constants: replace constants of the graph by name.
-    quantized: names of weights whose `linear` reads activations rounded to int8 row by row, as the runtime does for
+    quantized: names of weights whose product reads activations rounded to int8 row by row, as the runtime does for
         int8 and int4 weights. The weights themselves are taken as they are.
     Raises ValueError, naming input or node, for inputs that do not fit and for results that contradict the graph.
     """
@@ -86,7 +88,7 @@ def evaluate(
         operands = [None if operand is None else arrays[operand] for operand in node.inputs]
         if observe is not None:
             observe(node, operands)
-        result = apply(node, operands, dims, node.op == "linear" and node.inputs[1] in quantized)
+        result = apply(node, operands, dims, node.op in PRODUCTS and node.inputs[1] in quantized)
         check_value(f"node {node.name!r} ({node.op})", graph.values[node.outputs[0]], result, dims)
         arrays[node.outputs[0]] = result
         for operand in node.inputs:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch.utils import _pytree
 
-# The two modules of handlers are imported because they register themselves.
-from . import torch_ops, torch_shapes  # noqa: F401
+# The modules of handlers are imported because they register themselves.
+from . import torch_conv, torch_ops, torch_shapes  # noqa: F401
 from .ir import Graph
 from .torch_walk import HANDLERS, Importer
 

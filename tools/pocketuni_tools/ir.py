@@ -61,9 +61,12 @@ def _specs() -> dict[str, OpSpec]:
     attention = {"heads": int, "kv_heads": int, "scale": float, "causal": int, "packed": int}
     shape = OpSpec(1, 1, {"shape": list}, ("shape",))
     axes = OpSpec(1, 1, {"axes": list}, ("axes",))
+    window = {"stride": int, "dilation": int, "pad_left": int, "pad_right": int, "activation": str}
     slices = {"axes": list, "starts": list, "ends": list, "steps": list}
     return specs | {
         "linear": OpSpec(2, 4, {"activation": str}),
+        "conv1d": OpSpec(2, 4, {"taps": int, "groups": int} | window, ("taps",)),
+        "depthwise_conv1d": OpSpec(2, 3, window),
         "embedding": OpSpec(2, 2),
         "layer_norm": OpSpec(1, 3, {"eps": float}, ("eps",)),
         "rms_norm": OpSpec(1, 2, {"eps": float}, ("eps",)),
@@ -244,5 +247,7 @@ def check_node(node: Node) -> None:
     for name in spec.required:
         if name not in node.attributes:
             raise ValueError(f"{where}: attribute {name!r} is missing")
-    if node.op == "linear" and node.attributes.get("activation", "none") not in ACTIVATIONS:
-        raise ValueError(f"{where}: activation {node.attributes['activation']!r} is not one of {', '.join(ACTIVATIONS)}")
+    if "activation" in spec.attributes and node.attributes.get("activation", "none") not in ACTIVATIONS:
+        raise ValueError(
+            f"{where}: activation {node.attributes['activation']!r} is not one of {', '.join(ACTIVATIONS)}"
+        )

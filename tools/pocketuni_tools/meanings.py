@@ -199,6 +199,11 @@ def linear(
         y = np.matmul(rows, w.T) * scale
     else:
         y = np.matmul(x, w.T)
+    return finish(y, bias, residual, activation)
+
+
+def finish(y: Array, bias: Array | None, residual: Array | None, activation: str) -> Array:
+    """What follows a product: act(y + bias) + residual."""
     if bias is not None:
         y = y + bias
     if activation == "gelu_tanh":

@@ -2,7 +2,8 @@
 
 The program is walked once, in order. Values that depend on no input are computed with torch on the way (constant
 folding); everything else becomes nodes. Handlers of single operators are in torch_ops.py (arithmetic, normalization,
-attention) and torch_shapes.py (shapes, indexing, creation); each is found by the operator's name.
+attention), torch_conv.py (convolutions) and torch_shapes.py (shapes, indexing, creation); each is found by the
+operator's name.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Importer:
         self._names: dict[int, str] = {}
         self._producers: dict[str, Any] = {}
         self.transposed: dict[int, torch.Tensor] = {}  # id of a constant -> its transpose
+        self.arranged: dict[tuple[int, str], torch.Tensor] = {}  # id of a constant, order -> the constant in that order
+        self.padded: dict[str, tuple[str, int, int]] = {}  # value -> what it is with zeros around its last axis
 
     # What export says about a node.
 

@@ -29,6 +29,7 @@ from .packing import (
 
 MAGIC = b"\x89PUNI\r\n\x1a"
 PRECISIONS = ("f32", "f16", "int8", "int4")
+WEIGHT_ROLES = {"linear": "gemm", "conv1d": "gemm", "embedding": "rows"}
 ABSENT, TENSOR_BIT = 0xFFFFFFFF, 0x80000000
 
 
@@ -46,9 +47,9 @@ def padded(data: bytes) -> bytes:
 
 
 def tensor_role(graph: Graph, name: str) -> str:
-    """How a constant is read: "gemm" by linear, "rows" by embedding, else "plain"."""
+    """How a constant is read: "gemm" by linear and dense convolutions, "rows" by embedding, else "plain"."""
     roles = {
-        {"linear": "gemm", "embedding": "rows"}.get(node.op, "plain") if place == 1 else "plain"
+        WEIGHT_ROLES.get(node.op, "plain") if place == 1 else "plain"
         for node in graph.nodes
         for place, operand in enumerate(node.inputs)
         if operand == name
@@ -56,6 +57,16 @@ def tensor_role(graph: Graph, name: str) -> str:
     if len(roles) > 1:
         raise ValueError(f"constant {name!r} is read as {' and as '.join(sorted(roles))}; add it once for each")
     return roles.pop() if roles else "plain"
+
+
+def usable_precision(graph: Graph, name: str, precision: str) -> str:
+    """The precision asked for, or the next finer one that every reader of the constant can use: convolutions take no
+    int4, and int8 only where the channels of a group are a multiple of 4."""
+    for node in graph.nodes:
+        if node.op == "conv1d" and node.inputs[1] == name and precision in ("int8", "int4"):
+            width = graph.constants[name].shape[1] // node.attributes["taps"]
+            precision = "f16" if width % 4 else "int8"
+    return precision
 
 
 def pack_constant(array: np.ndarray, role: str, precision: str) -> Packed:
@@ -143,7 +154,8 @@ def collect_tensors(
         for name, array in graph.constants.items():
             item = packed.get(name)
             if item is None:
-                item = pack_constant(array, tensor_role(graph, name), precisions.get(name, "f32"))
+                precision = usable_precision(graph, name, precisions.get(name, "f32"))
+                item = pack_constant(array, tensor_role(graph, name), precision)
             key = (item.encoding, tuple(item.dims), digest(item.data))
             if key not in by_content:
                 unique, number = name, 1

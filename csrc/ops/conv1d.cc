@@ -1,0 +1,222 @@
+// conv1d: a dense or grouped convolution over time, channels last, without an im2col buffer.
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "ops/conv_window.h"
+
+namespace pocketuni {
+namespace {
+
+constexpr int kBlockRows = 16;  // rows at a time where outputs of a group do not start at a panel
+
+size_t round64(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+Unary unary_of(Activation activation) { return static_cast<Unary>(static_cast<int>(activation) - 1); }
+static_assert(static_cast<int>(Unary::kSigmoid) == static_cast<int>(Activation::kSigmoid) - 1, "the same order");
+
+class Conv1d final : public Op {
+ public:
+  Conv1d(Attributes& attributes, const Inputs& inputs)
+      : geometry_(ConvGeometry::parse(attributes, attributes.integer("taps"))),
+        groups_(attributes.integer("groups", 1)),
+        activation_(parse_activation(attributes.text("activation", "none"))),
+        weight_(inputs[1].tensor) {
+    if (weight_ == nullptr || weight_->encoding < Encoding::kGemmF32 || weight_->encoding > Encoding::kGemmI8) {
+      fail_argument("the weight is not gemm_f32, gemm_f16 or gemm_i8");
+    }
+    outputs_ = weight_->dims[0];
+    if (weight_->dims[1] % geometry_.taps != 0) {
+      fail_argument("the weight is " + shape_text(weight_->dims) + ", which does not divide into " +
+                    std::to_string(geometry_.taps) + " taps");
+    }
+    channels_ = weight_->dims[1] / geometry_.taps;
+    if (groups_ < 1 || groups_ > 65536 || outputs_ % groups_ != 0) {
+      fail_argument("groups is " + std::to_string(groups_) + ", expected a divisor of the " + std::to_string(outputs_) +
+                    " outputs");
+    }
+    quantized_ = weight_->encoding == Encoding::kGemmI8;
+    if (quantized_ && channels_ % 4 != 0) {
+      fail_argument("a gemm_i8 weight needs a multiple of 4 channels per group, got " + std::to_string(channels_) +
+                    "; store it as gemm_f16");
+    }
+    q_stride_ = (channels_ + kGroup - 1) / kGroup * kGroup;
+  }
+
+  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
+    check_conv_input(in[0], channels_ * groups_);
+    const Shape& x = in[0].type.shape;
+    const Shape y{x[0], geometry_.output_rows(x[1]), outputs_};
+    check_optional(in, 2, {outputs_}, "bias");
+    check_optional(in, 3, y, "residual");
+    return {{DType::kF32, y}};
+  }
+
+  size_t scratch_bytes(const Inputs& in, int threads) const override {
+    const size_t rows = static_cast<size_t>(in[0].type.shape[0] * in[0].type.shape[1] * groups_);
+    size_t bytes = zero_bytes() + static_cast<size_t>(threads) * block_bytes();
+    if (quantized_) bytes += round64(rows * q_stride_) + round64(rows * 4) + round64(rows * (q_stride_ / kGroup) * 4);
+    return bytes;
+  }
+
+  void run(RunContext& context) const override {
+    const Shape &from = context.inputs[0].type.shape, &to = context.outputs[0].type.shape;
+    const Job job = bind(context, from[1], to[1]);
+    std::memset(context.scratch, 0, zero_bytes());
+    const int64_t rows = to[1], batch = from[0], threads = context.pool->size();
+    const double work = static_cast<double>(batch * rows) * static_cast<double>(outputs_ * weight_->dims[1]);
+    if (quantized_) quantize(context, job, batch * from[1], work < 32768);
+    // Blocks of rows where there are many, else blocks of outputs: weights are then read once.
+    const int64_t pairs = batch * groups_, panels = (outputs_ / groups_ + kPanel - 1) / kPanel;
+    const bool by_rows = rows >= 24 * threads || !aligned();
+    const int64_t wanted = work < 32768 || threads == 1 ? 1 : (2 * threads + pairs - 1) / pairs;  // parts of a pair
+    const int64_t units = by_rows ? rows : panels;
+    const int64_t share = std::max<int64_t>(1, (units + wanted - 1) / wanted), parts = (units + share - 1) / share;
+    const auto task = [&](int index, int thread) {
+      const int64_t pair = index / parts, begin = index % parts * share, count = std::min(share, units - begin);
+      const Part part{pair / groups_,         pair % groups_,      by_rows ? begin : 0,
+                      by_rows ? count : rows, by_rows ? 0 : begin, by_rows ? panels : count};
+      aligned() ? multiply(context, job, part) : multiply_unaligned(context, job, part, thread);
+    };
+    if (parts * pairs == 1 || work < 32768) {
+      for (int64_t i = 0; i < parts * pairs; ++i) task(static_cast<int>(i), 0);
+    } else {
+      context.pool->parallel(static_cast<int>(parts * pairs), task);
+    }
+  }
+
+ private:
+  struct Job {
+    const float *x, *bias, *residual;
+    float* y;
+    int64_t length, rows;  // of one batch entry: of x, of y
+    int64_t all;           // rows of x in the batch
+    int8_t* q;             // [group][all][q_stride]
+    float* scale;          // [group][all]
+    int32_t* sum;          // [group][all][q_stride / 32]
+    float* blocks;         // [thread][kBlockRows][outputs of the panels that a group touches]
+  };
+  struct Part {
+    int64_t batch, group, row, rows, panel, panels;
+  };
+
+  bool aligned() const { return groups_ == 1 || outputs_ / groups_ % kPanel == 0; }
+  size_t zero_bytes() const { return round64(std::max<size_t>(channels_ * sizeof(float), q_stride_)); }
+  size_t block_bytes() const {
+    return aligned() ? 0 : kBlockRows * (round64(outputs_ / groups_ * sizeof(float)) + 128);
+  }
+
+  Job bind(const RunContext& context, int64_t length, int64_t rows) const {
+    Job job{};
+    job.x = context.inputs[0].f32();
+    job.y = static_cast<float*>(context.outputs[0].data);
+    job.bias = optional_data(context, 2);
+    job.residual = optional_data(context, 3);
+    job.length = length, job.rows = rows, job.all = context.inputs[0].type.shape[0] * length;
+    unsigned char* scratch = context.scratch + zero_bytes();
+    job.blocks = reinterpret_cast<float*>(scratch);
+    scratch += static_cast<size_t>(context.pool->size()) * block_bytes();
+    const size_t total = static_cast<size_t>(job.all * groups_);
+    job.q = reinterpret_cast<int8_t*>(scratch);
+    scratch += round64(total * q_stride_);
+    job.scale = reinterpret_cast<float*>(scratch);
+    job.sum = reinterpret_cast<int32_t*>(scratch + round64(total * sizeof(float)));
+    return job;
+  }
+
+  // Every row once, and every group of it with a scale of its own.
+  void quantize(const RunContext& context, const Job& job, int64_t rows, bool alone) const {
+    const int64_t block = alone ? rows : 32, blocks = (rows + block - 1) / std::max<int64_t>(block, 1);
+    const auto task = [&](int index, int) {
+      const int64_t group = index / blocks, begin = index % blocks * block, at = group * rows + begin;
+      context.kernels->quantize_rows(job.x + begin * channels_ * groups_ + group * channels_, channels_ * groups_,
+                                     static_cast<int>(std::min(block, rows - begin)), static_cast<int>(channels_),
+                                     job.q + at * q_stride_, q_stride_, job.scale + at,
+                                     job.sum + at * (q_stride_ / kGroup));
+    };
+    if (alone || blocks * groups_ == 1) {
+      for (int64_t i = 0; i < blocks * groups_; ++i) task(static_cast<int>(i), 0);
+    } else {
+      context.pool->parallel(static_cast<int>(blocks * groups_), task);
+    }
+  }
+
+  // Outputs of the panels [panel, ...) for rows of a batch entry, reading the channels of a group.
+  void kernel(const RunContext& context, const Job& job, const Part& part, int64_t panel, int64_t n,
+              const Epilogue& epilogue, float* y, int64_t y_stride) const {
+    const Kernels& kernels = *context.kernels;
+    const ConvWindow window = geometry_.window(part.row, job.length, context.scratch);
+    const int rows = static_cast<int>(part.rows), channels = static_cast<int>(channels_), count = static_cast<int>(n);
+    const int64_t k = weight_->dims[1], x_stride = channels_ * groups_;
+    const float* x = job.x + part.batch * job.length * x_stride + part.group * channels_;
+    const uint8_t* data = weight_->data;
+    if (weight_->encoding == Encoding::kGemmF32) {
+      kernels.conv_f32(x, x_stride, &window, rows, channels, reinterpret_cast<const float*>(data) + panel * k * kPanel,
+                       count, &epilogue, y, y_stride);
+    } else if (weight_->encoding == Encoding::kGemmF16) {
+      kernels.conv_f16(x, x_stride, &window, rows, channels,
+                       reinterpret_cast<const uint16_t*>(data) + panel * k * kPanel, count, &epilogue, y, y_stride);
+    } else {
+      const int64_t at = part.group * job.all + part.batch * job.length, panels = (outputs_ + kPanel - 1) / kPanel;
+      const QuantizedRows q{job.q + at * q_stride_, q_stride_, job.scale + at, job.sum + at * (q_stride_ / kGroup)};
+      kernels.conv_i8(&q, &window, rows, channels, data + panels * 64 + panel * (k / 4) * 64,
+                      reinterpret_cast<const float*>(data) + panel * kPanel, count, &epilogue, y, y_stride);
+    }
+  }
+
+  void multiply(const RunContext& context, const Job& job, const Part& part) const {
+    const int64_t share = outputs_ / groups_, first = part.group * share + part.panel * kPanel;
+    const int64_t n = std::min(part.panels * kPanel, share - part.panel * kPanel);
+    const int64_t at = (part.batch * job.rows + part.row) * outputs_ + first;
+    Epilogue epilogue;
+    epilogue.activation = activation_;
+    epilogue.bias = job.bias != nullptr ? job.bias + first : nullptr;
+    epilogue.residual = job.residual != nullptr ? job.residual + at : nullptr;
+    epilogue.residual_stride = outputs_;
+    kernel(context, job, part, first / kPanel, n, epilogue, job.y + at, outputs_);
+  }
+
+  // A group whose outputs begin or end inside a panel: whole panels into a block of rows, then what belongs to it.
+  void multiply_unaligned(const RunContext& context, const Job& job, const Part& part, int thread) const {
+    const int64_t share = outputs_ / groups_, first = part.group * share, panel = first / kPanel;
+    const int64_t n = std::min(first + share, outputs_) - panel * kPanel, skip = first - panel * kPanel;
+    float* block = reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(job.blocks) +
+                                            static_cast<size_t>(thread) * block_bytes());
+    for (int64_t row = 0; row < part.rows; row += kBlockRows) {
+      Part some = part;
+      some.row += row, some.rows = std::min<int64_t>(kBlockRows, part.rows - row);
+      kernel(context, job, some, panel, n, Epilogue{}, block, n);
+      for (int64_t r = 0; r < some.rows; ++r) {
+        const int64_t at = (part.batch * job.rows + some.row + r) * outputs_ + first;
+        finish(context, block + r * n + skip, job.bias != nullptr ? job.bias + first : nullptr,
+               job.residual != nullptr ? job.residual + at : nullptr, job.y + at, static_cast<size_t>(share));
+      }
+    }
+  }
+
+  void finish(const RunContext& context, float* x, const float* bias, const float* residual, float* y, size_t n) const {
+    const Kernels& kernels = *context.kernels;
+    if (bias != nullptr) kernels.binary_f32(Binary::kAdd, x, 1, bias, 1, x, n);
+    if (activation_ != Activation::kNone) kernels.unary_f32(unary_of(activation_), x, x, n, 0.0f, 0.0f);
+    if (residual != nullptr) {
+      kernels.binary_f32(Binary::kAdd, x, 1, residual, 1, y, n);
+    } else {
+      std::memcpy(y, x, n * sizeof(float));
+    }
+  }
+
+  ConvGeometry geometry_;
+  int64_t groups_;
+  Activation activation_;
+  const TensorEntry* weight_;
+  int64_t outputs_ = 0, channels_ = 0, q_stride_ = 0;  // channels: of one group
+  bool quantized_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_conv1d(const NodeSpec&, Attributes& attributes, const Inputs& inputs) {
+  return std::make_unique<Conv1d>(attributes, inputs);
+}
+
+}  // namespace pocketuni
