@@ -1,0 +1,113 @@
+"""Chooses how precisely each weight is stored, and rounds it.
+
+Weights are rounded in the order in which the graph uses them, each on the activations that the weights before it, as
+rounded, give on calibration inputs; activations in front of int8 and int4 weights are rounded to int8 as the runtime
+does. Without calibration inputs weights are rounded by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from . import gptq
+from .meanings import round_rows
+from .forward import Forward
+from .ir import Graph
+from .packing import (
+    GROUP,
+    Packed,
+    pack_gemm_int4,
+    pack_gemm_int8,
+    unpack,
+)
+from .source import Feed, Tower
+from .writer import pack_constant, tensor_role
+
+PLANS = ("fp32", "fp16", "int8", "int4", "auto")
+PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4"}
+SMALL = 4096  # elements; below, rounding saves nothing worth an error
+ROWS = 8192  # calibration rows that one weight is rounded on
+INTEGER = ("gemm_i8", "gemm_i4")
+
+
+def weights_of(graph: Graph) -> dict[str, str]:
+    """Constants that may be stored less precisely -> role: matrices of `linear` ("gemm"), tables of `embedding`
+    ("rows"). Small ones, biases and norms stay float32."""
+    roles = {}
+    for node in graph.nodes:
+        if node.op in ("linear", "embedding") and node.inputs[1] in graph.constants:
+            array = graph.constants[node.inputs[1]]
+            if array.ndim == 2 and array.size >= SMALL and array.dtype == np.float32:
+                roles[node.inputs[1]] = tensor_role(graph, node.inputs[1])
+    return {name: role for name, role in roles.items() if role != "plain"}
+
+
+def possible(precision: str, role: str, shape: tuple[int, ...]) -> str:
+    """`precision`, or int8 where int4 has no room for its groups of 32."""
+    narrow = shape[1] < GROUP if role == "gemm" else shape[1] % GROUP != 0
+    return "int8" if precision == "int4" and narrow else precision
+
+
+def round_weight(array: np.ndarray, role: str, precision: str, x: np.ndarray | None) -> Packed:
+    """A weight as stored. x: the rows that it multiplies, as the kernel sees them, or None."""
+    if role == "gemm" and x is not None and len(x):
+        x = x[:: -(-len(x) // ROWS)]
+        if precision == "int8":
+            return pack_gemm_int8(*gptq.round_int8(array, x))
+        if precision == "int4":
+            return pack_gemm_int4(*gptq.round_int4(array, x), array.shape)
+    return pack_constant(array, role, precision)
+
+
+def as_seen(x: np.ndarray) -> np.ndarray:
+    """Rows after the runtime has rounded them to int8."""
+    whole, scale = round_rows(x)
+    return whole * scale
+
+
+def round_tower(
+    graph: Graph,
+    feeds: Sequence[Feed],
+    choice: Mapping[str, str],
+    packed: dict[str, Packed],
+    progress: Callable[[str], None] = lambda name: None,
+) -> None:
+    """Rounds every weight of one tower that `packed` does not hold yet, and adds it there.
+
+    choice: weight -> "f32", "f16", "int8" or "int4"; other weights stay as they are.
+    """
+    roles = weights_of(graph)
+    seen = {name: unpack(item) for name, item in packed.items() if name in graph.constants}
+    integer = {name for name, item in packed.items() if item.encoding in INTEGER}
+    run = Forward(graph, feeds)
+    for node in graph.nodes:
+        name = node.inputs[1] if node.op in ("linear", "embedding") else None
+        if name in choice and name in roles and name not in packed:
+            role, array = roles[name], graph.constants[name]
+            precision = possible(choice[name], role, array.shape)
+            x = None
+            if role == "gemm" and feeds and precision in ("int8", "int4"):
+                x = as_seen(run.rows(node.inputs[0]))
+            packed[name] = round_weight(array, role, precision, x)
+            seen[name] = unpack(packed[name])
+            if packed[name].encoding in INTEGER:
+                integer.add(name)
+            progress(name)
+        if feeds:
+            run.step(seen, integer)
+
+
+def quantize(towers: Sequence[Tower], plan: str, progress: Callable[[str], None] = lambda name: None) -> dict[str, Packed]:
+    """Every weight as it will be stored. plan: one of `PLANS`.
+
+    Raises ValueError for an unknown plan and for calibration inputs that do not fit their tower.
+    """
+    if plan not in PLANS:
+        raise ValueError(f"weights {plan!r} is not one of {', '.join(PLANS)}")
+    packed: dict[str, Packed] = {}
+    for tower in towers:
+        choice = {name: PRECISION[plan] for name in weights_of(tower.graph)}
+        round_tower(tower.graph, tower.feeds, choice, packed, progress)
+    return packed
