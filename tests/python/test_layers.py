@@ -10,7 +10,8 @@ LAYERS = {
     "kernels": set(),
     "ops": {"kernels", "base", "format"},
     "graph": {"ops", "kernels", "format", "base"},
-    "api": {"graph", "ops", "kernels", "format", "base"},
+    "speech": {"graph", "ops", "kernels", "format", "base"},
+    "api": {"speech", "graph", "ops", "kernels", "format", "base"},
 }
 
 
