@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import operator
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -144,7 +145,7 @@ class Model:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, threads: int | None = None, isa: str | None = None):
-        if threads is not None and not 1 <= threads <= MAX_THREADS:
+        if threads is not None and not 1 <= operator.index(threads) <= MAX_THREADS:
             raise ValueError(f"threads is {threads}, expected 1 to {MAX_THREADS} or None (as many as may be used)")
         usable = _core.usable_isas()
         if isa is not None and isa not in usable:

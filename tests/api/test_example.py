@@ -66,7 +66,7 @@ def test_other_dtypes_are_printed(run_tower, tmp_path):
             1,
             "dimension 'sequence' is 1, but 'input_ids' gave 2",
         ),
-        (["MODEL", "text", "input_ids=999", "attention_mask=1"], 1, "index 999 is outside its table of 22 rows"),
+        (["MODEL", "text", "input_ids=999", "attention_mask=1"], 1, "index 999 is outside its table of 21 rows"),
         (["MODEL", "text", "input_ids"], 2, "not NAME=NUMBER"),
         (["MODEL", "text", "input_ids=one"], 2, "not a number: one"),
     ],

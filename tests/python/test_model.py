@@ -257,6 +257,8 @@ def test_options_are_checked():
     for threads in (0, -1, 65):
         with pytest.raises(ValueError, match=f"threads is {threads}, expected 1 to 64 or None"):
             pocketuni.Model(TEXT, threads=threads)
+    with pytest.raises(TypeError):
+        pocketuni.Model(TEXT, threads="2")
     with pytest.raises(ValueError, match="the instruction set 'mmx' cannot be used here; usable: ref"):
         pocketuni.Model(TEXT, isa="mmx")
     assert pocketuni.Model(TEXT, threads=3, isa="ref").towers["text"].threads == 3
