@@ -38,7 +38,7 @@ class PitchReader(nn.Module):
         return self.head(self.trunk((log_mel - vocoder.MEL_CENTRE) * vocoder.MEL_SCALE)).float()
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        return torch.softmax(self.logits(log_mel) * SHARPEN, dim=2) @ self.values
+        return (torch.softmax(self.logits(log_mel) * SHARPEN, dim=2) @ self.values[:, None]).squeeze(2)
 
 
 def save(model: PitchReader, path: Path) -> None:
