@@ -1,0 +1,27 @@
+"""Turns an ONNX model into a graph. The walk itself is in onnx_walk.py."""
+
+from __future__ import annotations
+
+import os
+
+import onnx
+
+# The modules of handlers are imported because they register themselves.
+from . import onnx_contrib, onnx_index, onnx_ops, onnx_products, onnx_shapes  # noqa: F401
+from .ir import Graph
+from .onnx_load import load
+from .onnx_walk import Importer
+
+
+def import_onnx(source: str | os.PathLike | onnx.ModelProto, name: str = "main") -> Graph:
+    """Reads a feed-forward ONNX model of opset 11 to 21 and returns its graph.
+
+    source: a path, or a model in memory. External data is read from the folder of the path, and from nowhere else.
+    The inputs keep their names and their named dimensions; a dimension without name and size is called INPUT_AXIS.
+    Floats of every width compute in float32, integers shorter than 32 bits in int32. Sums of integers are exact up to
+    2^24.
+    Raises UnsupportedOp for an operator that has no counterpart, ValueError for a model that is broken, OSError for a
+    file that cannot be read.
+    """
+    model, folder = load(source)
+    return Importer(model, folder, name).run()

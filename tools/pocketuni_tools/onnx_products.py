@@ -1,0 +1,156 @@
+"""Handlers of ONNX operators that multiply matrices. A product with a constant matrix becomes `linear`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .onnx_ops import join
+from .onnx_sizes import Size, broadcast, product
+from .onnx_walk import Call, Importer, Known, Operand, handles
+
+
+def linear(b: Importer, x: Operand, weight: Known, transposed: bool, bias: Operand | None = None) -> str:
+    """x times a constant: [N, K] or, `transposed`, [K, N]."""
+    k, n = weight.array.shape if transposed else weight.array.shape[::-1]
+    if b.shape(x)[-1].constant not in (None, k):
+        raise ValueError(f"a last dimension of {b.shape(x)[-1]} meets a matrix of {k} rows")
+    operands = [x, b.operand(weight, "transposed" if transposed else "linear"), bias]
+    return b.emit("linear", operands[: 2 if bias is None else 3], "float32", (*b.shape(x)[:-1], Size(n)))
+
+
+def matmul(b: Importer, x: Operand, y: Operand) -> Operand:
+    """NumPy's rule for any ranks."""
+    constant = b.numbers(y)
+    if constant is not None and constant.ndim == 2 and b.rank(x) > 0:
+        return linear(b, x, y, transposed=True)
+    left, right = b.shape(x), b.shape(y)
+    if not left or not right:
+        raise ValueError("a factor is a single number")
+    if len(left) == 1:
+        x = b.reshape(x, (Size(1), *left))
+    if len(right) == 1:
+        y = b.reshape(y, (*right, Size(1)))
+    lead = broadcast(b.shape(x)[:-2], b.shape(y)[:-2])
+    out = b.emit("matmul", [x, y], "float32", (*lead, b.shape(x)[-2], b.shape(y)[-1]))
+    rows = () if len(left) == 1 else left[-2:-1]
+    columns = () if len(right) == 1 else right[-1:]
+    return b.reshape(out, (*lead, *rows, *columns))
+
+
+@handles("MatMul")
+def matmul_(b: Importer, call: Call) -> Operand:
+    if b.dtype(call[0]) != "float32":
+        raise call.unsupported("integers")
+    return matmul(b, call[0], call[1])
+
+
+@handles("com.microsoft::FusedMatMul")
+def fused_matmul(b: Importer, call: Call) -> Operand:
+    if call.get("transBatchA", 0) or call.get("transBatchB", 0):
+        raise call.unsupported("transposed batches")
+    sides = []
+    for value, flag in ((call[0], "transA"), (call[1], "transB")):
+        last = b.rank(value)
+        swap = call.get(flag, 0) and last > 1
+        sides.append(b.transpose(value, [*range(last - 2), last - 1, last - 2]) if swap else value)
+    out, alpha = matmul(b, *sides), call.get("alpha", 1.0)
+    return out if alpha == 1 else join(b, "mul", out, b.number(alpha))
+
+
+@handles("Gemm")
+def gemm(b: Importer, call: Call) -> Operand:
+    a, c = call[0], call[2]
+    alpha, beta = call.get("alpha", 1.0), call.get("beta", 1.0)
+    if call.get("transA", 0):
+        a = b.transpose(a, [1, 0])
+    if c is not None and beta != 1:
+        scaled = Known(c.array * np.float32(beta), c.name) if b.numbers(c) is not None else None
+        c = scaled or join(b, "mul", c, b.number(beta))
+    weight = b.numbers(call[1])
+    if weight is None:
+        right = b.transpose(call[1], [1, 0]) if call.get("transB", 0) else call[1]
+        out = matmul(b, a, right)
+        out = out if alpha == 1 else join(b, "mul", out, b.number(alpha))
+        return out if c is None else join(b, "add", out, c)
+    known = call[1] if alpha == 1 else Known(weight * np.float32(alpha), call[1].name)
+    transposed = not call.get("transB", 0)
+    outputs = weight.shape[1] if transposed else weight.shape[0]
+    row = b.numbers(c) is not None and c.array.size == outputs and c.array.shape[-1:] == (outputs,)
+    out = linear(b, a, known, transposed, b.reshape(c, [Size(outputs)]) if row else None)
+    return out if row or c is None else join(b, "add", out, c)
+
+
+@handles("Conv")
+def conv(b: Importer, call: Call) -> Operand:
+    """Convolutions whose windows do not overlap: they cut a picture (or a signal) into patches and multiply each."""
+    x, weight, bias = call[0], b.numbers(call[1]), call[2]
+    if weight is None:
+        raise call.unsupported("weights that are not constants")
+    kernel, spatial = weight.shape[2:], b.shape(x)[2:]
+    steps = call.get("strides", [1] * len(kernel))
+    plain = call.get("group", 1) == 1 and not any(call.get("pads", [])) and set(call.get("dilations", [1])) == {1}
+    if tuple(steps) != tuple(kernel) or not plain or call.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise call.unsupported(f"kernel {list(kernel)}, strides {list(steps)}, pads {call.get('pads', [])}, groups "
+                               f"{call.get('group', 1)}: only patches that do not overlap")  # fmt: skip
+    if any(
+        step != 1 and (item.constant is None or item.constant % step) for item, step in zip(spatial, steps, strict=True)
+    ):
+        raise call.unsupported(f"a picture of {list(spatial)} that is not a whole number of patches {list(kernel)}")
+    batch, channels = b.shape(x)[:2]
+    counts = [item if step == 1 else Size(item.constant // step) for item, step in zip(spatial, steps, strict=True)]
+    parts = [size for pair in zip(counts, map(Size, kernel), strict=True) for size in pair]
+    x = b.reshape(x, (batch, channels, *parts))
+    places = range(2, 2 + len(parts), 2)
+    x = b.transpose(x, [0, *places, 1, *(place + 1 for place in places)])
+    x = b.reshape(x, (batch, *counts, product([channels, *map(Size, kernel)])))
+    out = linear(b, x, Known(weight.reshape(len(weight), -1), call[1].name), False, bias)
+    return b.transpose(out, [0, len(counts) + 1, *range(1, len(counts) + 1)])
+
+
+# Einsum.
+
+
+def parse_einsum(call: Call) -> tuple[list[str], str]:
+    left, arrow, out = call.get("equation").replace(" ", "").partition("->")
+    terms = left.split(",")
+    plain = arrow and all(len(set(term)) == len(term) and term.isalpha() for term in (*terms, out))
+    if not plain or len(terms) != 2 or len(terms) != len(call.inputs):
+        raise call.unsupported(f"the equation {call.get('equation')!r}")
+    return terms, out
+
+
+@handles("Einsum")
+def einsum(b: Importer, call: Call) -> Operand:
+    """Two operands, no index twice in one of them: a transpose of each, a product of matrices, a transpose."""
+    (left, right), out = parse_einsum(call)
+    sizes = {**dict(zip(left, b.shape(call[0]), strict=True)), **dict(zip(right, b.shape(call[1]), strict=True))}
+    both = [name for name in left if name in right and name in out]
+    summed = [name for name in left if name in right and name not in out]
+    rows = [name for name in left if name not in right]
+    columns = [name for name in right if name not in left]
+    if set(out) != {*both, *rows, *columns}:
+        raise call.unsupported(f"the equation {call.get('equation')!r}: an index is summed in one operand alone")
+
+    def arrange(value: Operand, term: str, *groups: Sequence[str]) -> Operand:
+        value = b.transpose(value, [term.index(name) for group in groups for name in group])
+        return b.reshape(value, [*(sizes[name] for name in groups[0]), *(extent(group) for group in groups[1:])])
+
+    def extent(group: Sequence[str]) -> Size:
+        return product(sizes[name] for name in group)
+
+    x = arrange(call[0], left, both, rows, summed)
+    y = arrange(call[1], right, both, summed, columns)
+    z = b.reshape(matmul(b, x, y), [sizes[name] for name in (*both, *rows, *columns)])
+    order = [*both, *rows, *columns]
+    return b.transpose(z, [order.index(name) for name in out])
+
+
+def heads_scale(call: Call, width: Size, heads: int) -> float:
+    """1 / sqrt(width of a head), unless the node says else."""
+    given = call.get("scale", 0.0)
+    if not given and width.constant is None:
+        raise call.unsupported("heads of unknown width")
+    return float(given or 1 / math.sqrt(width.constant // heads))
