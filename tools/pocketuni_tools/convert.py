@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -12,29 +10,101 @@ from pathlib import Path
 from typing import Any
 
 from .fuse import fuse
+from .progress import Progress
 from .quantize import PLANS, quantize
-from .report import compare, describe
-from .source import MissingPackage, Source, Tower, separate_names
+from .report import compare, describe, text
+from .source import Source, separate_names
 from .texts import calibration_texts
 from .writer import write_model
 
 
-def convert(source: Source, output: str | os.PathLike, weights: str = "int8") -> dict[str, Any]:
+def convert(source: Source, output: str | Path, weights: str = "int8", quiet: bool = True) -> dict[str, Any]:
     """Fuses, quantizes and writes a source; returns the report, which the file's META holds too.
 
     weights: one of `PLANS`. Raises ValueError for a graph that breaks a rule, OSError when the file cannot be written.
     """
     start = time.perf_counter()
     output = Path(output)
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"{output.parent} is not a folder")
     for tower in source.towers:
         fuse(tower.graph)
     separate_names(source.towers)
-    packed = quantize(source.towers, weights)
-    report = describe(source.towers, packed, weights)
+    with Progress(quiet) as progress:
+        packed, notes = quantize(source.towers, weights, progress)
+    report = describe(source.towers, packed, weights) | notes
     report["outputs"] = compare(source.towers, packed)
     report["seconds"] = round(time.perf_counter() - start, 2)
     meta = {**source.meta, "report": report}
     write_model(output, [tower.graph for tower in source.towers], meta=meta, blobs=source.blobs, packed=packed)
     return {**report, "file_bytes": output.stat().st_size}
+
+
+# Sources.
+
+
+def sentence_transformers(args: argparse.Namespace) -> Source:
+    from .import_sentence_transformers import import_sentence_transformers
+
+    return import_sentence_transformers(args.folder, calibration_texts(args.calibration) if args.calibration else None)
+
+
+def torch_module(args: argparse.Namespace) -> Source:
+    from .import_factory import import_factory
+
+    return import_factory(args.factory)
+
+
+def onnx_file(args: argparse.Namespace) -> Source:
+    from .import_onnx_file import import_onnx_file
+
+    return import_onnx_file(args.file, args.calibration)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="pocketuni convert",
+        description="Converts a model to a .puni file. Every conversion ends with a report against its source.",
+    )
+    sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
+
+    def source(name: str, read: Any, argument: str, text: str, calibration: str | None) -> None:
+        command = sources.add_parser(name, help=text, description=text)
+        command.add_argument(argument.lower(), metavar=argument)
+        command.add_argument("-o", "--output", type=Path, required=True, help="the .puni file to write")
+        command.add_argument(
+            "--weights",
+            choices=PLANS,
+            default="int8",
+            help="precision of the weights; auto chooses for each by measured sensitivity (default: int8)",
+        )
+        command.add_argument("--quiet", action="store_true", help="no progress and no report")
+        if calibration:
+            command.add_argument("--calibration", type=Path, metavar="FILE", help=calibration)
+        command.set_defaults(read=read)
+
+    folder = "a sentence-transformers folder (modules.json, config.json, weights, tokenizer)"
+    source("sentence-transformers", sentence_transformers, "FOLDER", folder, "UTF-8 text, one sentence a line")
+    factory = "a PyTorch module: PACKAGE.MODULE:FUNCTION that returns (module, example inputs, dynamic dimensions)"
+    source("torch", torch_module, "FACTORY", factory, None)
+    source("onnx", onnx_file, "FILE", "an ONNX file", "a .npz of inputs, the first axis counting examples")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status. What a user can cause is one line on stderr, not a traceback."""
+    args = parse(argv)
+    try:
+        if not args.output.absolute().parent.is_dir():
+            raise FileNotFoundError(
+                f"{args.output.absolute().parent} is not a folder; the output cannot be written there"
+            )
+        source = args.read(args)
+        report = convert(source, args.output, args.weights, quiet=args.quiet)
+    except (ValueError, OSError) as error:
+        print(f"pocketuni convert: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("pocketuni convert: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    if not args.quiet:
+        print(text(report))
+    return 0

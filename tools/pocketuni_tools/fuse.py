@@ -200,7 +200,9 @@ def row_into_table(view: View, node: Node) -> bool:
 def put_row(view: View, node: Node, row_name: str, candidates: list[Node], rest: list[str]) -> bool:
     """Adds a row to the smallest table of the candidates; `node` becomes the sum of the rest."""
     row = view.constant(row_name)
-    fitting = [c for c in candidates if view.constant(c.inputs[1]).shape[-1:] == row.shape[-1:] and row.size in row.shape]
+    fitting = [
+        c for c in candidates if view.constant(c.inputs[1]).shape[-1:] == row.shape[-1:] and row.size in row.shape
+    ]
     if not fitting:
         return False
     lookup = min(fitting, key=lambda c: view.constant(c.inputs[1]).size)

@@ -6,13 +6,14 @@ not rounded yet, so that what the layer computes changes least, not what its wei
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .packing import GROUP, int4_scales, pad, quantize_int8
 
+Scales = Callable[[np.ndarray, np.ndarray], np.ndarray]
 DAMPING = 0.01  # of the mean diagonal of the Hessian
-INT8_RATIOS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
-BLOCK = 128  # inputs whose error is passed on at once; a multiple of GROUP
 
 
 def hessian(x: np.ndarray) -> np.ndarray:
@@ -46,46 +47,50 @@ def order_of(moment: np.ndarray, grouped: bool) -> np.ndarray:
     return inner[np.argsort(-groups.sum(1), kind="stable")].reshape(-1)
 
 
-def compensate(w: np.ndarray, moment: np.ndarray, scales_of, low: int, high: int, order: np.ndarray):
-    """Rounds w [N, K] in `order`. `scales_of(block, columns)` gives the scale [N] of a group of columns that begins.
-    Returns q int8 [N, K] in the original order and the scales in the order in which they were asked for."""
-    work = w[:, order].astype(np.float32)
+def compensate(
+    w: np.ndarray, moment: np.ndarray, order: np.ndarray, scales_of: Scales, low: int, high: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Rounds w [N, K] to low..high, inputs in `order`. `scales_of(block [N, 32], inputs [32])` gives the scales [N] of
+    the inputs that come next. Returns q int8 [N, K], inputs in their old order, and the scales in the order of asking.
+    """
+    work = np.ascontiguousarray(w.T[order], np.float32)  # [K, N]: one input is one row
     spread = factor(moment[np.ix_(order, order)])
-    q = np.zeros(w.shape, np.int8)
+    whole = np.empty_like(work)
     scales = []
-    for begin in range(0, work.shape[1], BLOCK):
-        end = min(begin + BLOCK, work.shape[1])
-        block, errors = work[:, begin:end], np.zeros((len(w), end - begin), np.float32)
+    for begin in range(0, len(work), GROUP):
+        end = min(begin + GROUP, len(work))
+        block, errors = work[begin:end], np.empty((end - begin, work.shape[1]), np.float32)
+        scale = scales_of(block.T, order[begin:end])
+        inverse = np.where(scale != 0, 1 / np.where(scale != 0, scale, 1), 0).astype(np.float32)
+        scales.append(scale)
         for at in range(end - begin):
-            if (begin + at) % GROUP == 0:
-                scale = scales_of(block[:, at : at + GROUP], order[begin + at : begin + at + GROUP])
-                safe = np.where(scale != 0, scale, np.float32(1))
-                scales.append(scale)
-            whole = np.clip(np.rint(block[:, at] / safe), low, high)
-            q[:, order[begin + at]] = whole
-            error = (block[:, at] - whole * scale) / spread[begin + at, begin + at]
-            errors[:, at] = error
-            block[:, at + 1 :] -= error[:, None] * spread[begin + at, begin + at + 1 : end]
-        work[:, end:] -= np.matmul(errors, spread[begin:end, end:])
+            row, share = block[at], spread[begin + at, begin + at : end]
+            whole[begin + at] = np.clip(np.rint(row * inverse), low, high)
+            errors[at] = (row - whole[begin + at] * scale) / share[0]
+            block[at + 1 :] -= share[1:, None] * errors[at]
+        work[end:] -= np.matmul(spread[begin:end, end:].T, errors)
+    q = np.empty(w.shape, np.int8)
+    q[:, order] = whole.T
     return q, scales
 
 
 def round_int8(w: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """w [N, K], its inputs x [rows, K] -> q int8 [N, K], scale [N]. Each output's clip is the one that, rounded with
-    compensation, errs least on x."""
+    """w [N, K], its inputs x [rows, K] -> q int8 [N, K], scale [N]. Each output takes the clip, and rounding with or
+    without compensation, that errs least on x."""
     moment = hessian(x)
     order = order_of(moment, grouped=False)
-    plain_q, plain_scale = quantize_int8(w)
-    best_q, best_scale = plain_q, plain_scale
-    best = output_error(plain_q * plain_scale[:, None] - w, moment)
-    peak = np.abs(w).max(1, initial=0)
-    for ratio in (1.0, 0.9):
-        scale = (peak * ratio / 127).astype(np.float32)
-        q, _ = compensate(w, moment, lambda block, columns, s=scale: s, -127, 127, order)
+    best_q, best_scale = quantize_int8(w)
+    best = output_error(best_q * best_scale[:, None] - w, moment)
+    for scale in {scale.tobytes(): scale for scale in (best_scale, peak_scale(w))}.values():
+        q, _ = compensate(w, moment, order, lambda block, inputs, s=scale: s, -127, 127)
         error = output_error(q * scale[:, None] - w, moment)
         better = error < best
         best_q[better], best_scale[better], best[better] = q[better], scale[better], error[better]
     return best_q, best_scale
+
+
+def peak_scale(w: np.ndarray) -> np.ndarray:
+    return (np.abs(w).max(1, initial=0) / 127).astype(np.float32)
 
 
 def round_int4(w: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,10 +101,10 @@ def round_int4(w: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     importance = np.diagonal(moment).astype(np.float32)
     order = order_of(moment, grouped=True)
 
-    def scales_of(block: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return int4_scales(block, weight=importance[columns])[:, 0]
+    def scales_of(block: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        return int4_scales(block, weight=importance[inputs])[:, 0]
 
-    q, scales = compensate(w, moment, scales_of, -8, 7, order)
+    q, scales = compensate(w, moment, order, scales_of, -8, 7)
     scale = np.zeros((len(w), w.shape[1] // GROUP), np.float32)
     for place, values in zip(order[::GROUP] // GROUP, scales, strict=True):
         scale[:, place] = values

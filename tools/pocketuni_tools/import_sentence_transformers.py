@@ -41,11 +41,15 @@ def read_modules(folder: Path) -> list[tuple[str, Path]]:
     """(kind, folder) of each module: `Transformer`, `Pooling`, `Dense`, `Normalize`. Without a modules.json the folder
     is an encoder, and its tokens are averaged."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder; expected one with modules.json, config.json, tokenizer.json")
+        raise FileNotFoundError(
+            f"{folder} is not a folder; expected one with modules.json, config.json, tokenizer.json"
+        )
     modules = read_json(folder / "modules.json")
     if modules is None:
         if not (folder / "config.json").is_file():
-            raise ValueError(f"{folder} has neither modules.json nor config.json; expected a sentence-transformers model")
+            raise ValueError(
+                f"{folder} has neither modules.json nor config.json; expected a sentence-transformers model"
+            )
         return [("Transformer", folder), ("Pooling", folder / "1_Pooling")]
     kinds = [(str(item["type"]).rpartition(".")[2], folder / item["path"]) for item in modules]
     if not kinds or kinds[0][0] != "Transformer":
@@ -134,9 +138,7 @@ def pooling_modes(folder: Path) -> list[str]:
 def add_pooling(graph: Graph, x: str, folder: Path) -> str:
     width = graph.shape_of(x)[-1]
     value = Value("pooled", "float32", ("batch", width))
-    pooled = [
-        graph.add_node("pool", [x, "attention_mask"], [value], mode=mode)[0] for mode in pooling_modes(folder)
-    ]
+    pooled = [graph.add_node("pool", [x, "attention_mask"], [value], mode=mode)[0] for mode in pooling_modes(folder)]
     if len(pooled) == 1:
         return pooled[0]
     value = Value("pooled", "float32", ("batch", width * len(pooled)))

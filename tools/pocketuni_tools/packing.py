@@ -6,12 +6,15 @@ be replaced (error-compensated rounding produces the same integers-and-scales pa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 PANEL = 16  # outputs per tile
 GROUP = 32  # inputs per int4 scale
+BLOCK_ELEMENTS = 1 << 16
 
 ENCODINGS = {
     "f32": 0, "f16": 1, "i32": 2, "i64": 3, "bool": 4,
@@ -56,17 +59,28 @@ def pack_gemm_float(w: np.ndarray, half: bool = False) -> Packed:
     return Packed("gemm_f16" if half else "gemm_f32", w.shape, panels.astype("<f2" if half else "<f4").tobytes())
 
 
-def quantize_int8(w: np.ndarray, clip_ratios: tuple[float, ...] = (1.0, 0.97, 0.94, 0.9)) -> tuple[np.ndarray, np.ndarray]:
+def by_blocks(function: Callable[[np.ndarray], Any], w: np.ndarray) -> list[Any]:
+    """`function` on blocks of rows that stay in the cache."""
+    rows = max(1, BLOCK_ELEMENTS // max(w.shape[1], 1))
+    return [function(w[begin : begin + rows]) for begin in range(0, len(w), rows)] or [function(w)]
+
+
+def quantize_int8(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[N, K] -> q int8 in -127..127 [N, K] and scale float32 [N], the clip of least squared error for each row."""
+    scale = np.concatenate(by_blocks(int8_scales, w))
+    return round_int8(w, scale), scale
+
+
+def int8_scales(w: np.ndarray, clip_ratios: tuple[float, ...] = (1.0, 0.97, 0.94, 0.9)) -> np.ndarray:
     peak = np.abs(w).max(1) if w.shape[1] else np.zeros(len(w), np.float32)
     best_error = np.full(len(w), np.inf)
-    best_scale = np.zeros(len(w), np.float32)
+    best = np.zeros(len(w), np.float32)
     for ratio in clip_ratios:
         scale = (peak * ratio / 127).astype(np.float32)
         error = ((round_int8(w, scale) * scale[:, None] - w) ** 2).sum(1)
         better = error < best_error
-        best_scale[better], best_error[better] = scale[better], error[better]
-    return round_int8(w, best_scale), best_scale
+        best[better], best_error[better] = scale[better], error[better]
+    return best
 
 
 def round_int8(w: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -110,7 +124,7 @@ def round_int4(w: np.ndarray, scale: np.ndarray) -> np.ndarray:
 def quantize_int4(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """[N, K] -> q int8 in -8..7 [N, K'] and scale float32 [N, K'/32], K' = K rounded up to 32; plain rounding."""
     w = pad(w.astype(np.float32), 1, GROUP)
-    scale = int4_scales(w)
+    scale = np.concatenate(by_blocks(int4_scales, w))
     return round_int4(w, scale), scale
 
 

@@ -7,7 +7,8 @@ does. Without calibration inputs weights are rounded by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .packing import (
     pack_gemm_int8,
     unpack,
 )
+from .progress import Progress
 from .source import Feed, Tower
 from .writer import pack_constant, tensor_role
 
@@ -71,15 +73,17 @@ def round_tower(
     graph: Graph,
     feeds: Sequence[Feed],
     choice: Mapping[str, str],
-    packed: dict[str, Packed],
-    progress: Callable[[str], None] = lambda name: None,
-) -> None:
-    """Rounds every weight of one tower that `packed` does not hold yet, and adds it there.
+    done: Mapping[str, Packed],
+    progress: Progress,
+) -> dict[str, Packed]:
+    """Rounds the weights of one tower that are not `done` yet, and returns them.
 
     choice: weight -> "f32", "f16", "int8" or "int4"; other weights stay as they are.
     """
+    packed = {name: item for name, item in done.items() if name in graph.constants}
+    progress.expect(len(choice.keys() - packed.keys()))
     roles = weights_of(graph)
-    seen = {name: unpack(item) for name, item in packed.items() if name in graph.constants}
+    seen = {name: unpack(item) for name, item in packed.items()}
     integer = {name for name, item in packed.items() if item.encoding in INTEGER}
     run = Forward(graph, feeds)
     for node in graph.nodes:
@@ -94,20 +98,30 @@ def round_tower(
             seen[name] = unpack(packed[name])
             if packed[name].encoding in INTEGER:
                 integer.add(name)
-            progress(name)
+            progress.tick(f"rounding to {precision}")
         if feeds:
             run.step(seen, integer)
+    return {name: item for name, item in packed.items() if name not in done}
 
 
-def quantize(towers: Sequence[Tower], plan: str, progress: Callable[[str], None] = lambda name: None) -> dict[str, Packed]:
-    """Every weight as it will be stored. plan: one of `PLANS`.
+def quantize(
+    towers: Sequence[Tower], plan: str, progress: Progress | None = None
+) -> tuple[dict[str, Packed], dict[str, Any]]:
+    """Every weight as it will be stored, and notes for the report. plan: one of `PLANS`.
 
     Raises ValueError for an unknown plan and for calibration inputs that do not fit their tower.
     """
+    from .sensitivity import choose
+
     if plan not in PLANS:
         raise ValueError(f"weights {plan!r} is not one of {', '.join(PLANS)}")
+    progress = progress or Progress()
     packed: dict[str, Packed] = {}
+    notes: dict[str, Any] = {}
     for tower in towers:
-        choice = {name: PRECISION[plan] for name in weights_of(tower.graph)}
-        round_tower(tower.graph, tower.feeds, choice, packed, progress)
-    return packed
+        if plan == "auto":
+            choice, notes.setdefault("auto", {})[tower.graph.name] = choose(tower, packed, progress)
+        else:
+            choice = dict.fromkeys(weights_of(tower.graph), PRECISION[plan])
+        packed |= round_tower(tower.graph, tower.feeds, choice, packed, progress)
+    return packed, notes

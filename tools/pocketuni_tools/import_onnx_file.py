@@ -1,0 +1,103 @@
+"""Imports an ONNX file together with inputs to calibrate on and a runtime to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .ir import Graph
+from .source import Feed, MissingPackage, Outputs, Source, Tower
+
+EXAMPLES_PER_FEED = 8
+MADE_UP_SIZES = (2, 12, 3, 5)  # of named dimensions, in order
+CHECKED = 5  # every fifth batch is kept for the report
+
+
+def made_up(graph: Graph, seed: int = 0) -> Feed:
+    """Inputs to compare with when there are no real ones: normal floats, integers 0 and 1 (valid for any table and as
+    a mask), true."""
+    random = np.random.default_rng(seed)
+    sizes = {dim: MADE_UP_SIZES[place % len(MADE_UP_SIZES)] for place, dim in enumerate(graph.named_dims())}
+    feed = {}
+    for name in graph.inputs:
+        value = graph.values[name]
+        shape = [sizes[dim] if isinstance(dim, str) else dim for dim in value.shape]
+        if value.dtype == "float32":
+            feed[name] = random.standard_normal(shape).astype(np.float32)
+        elif value.dtype == "bool":
+            feed[name] = np.ones(shape, bool)
+        else:
+            array = random.integers(0, 2, shape)
+            array[..., :1] = 1  # a mask keeps something
+            feed[name] = array.astype(value.dtype)
+    return feed
+
+
+def read_inputs(path: Path, graph: Graph) -> list[Feed]:
+    """An .npz with an array for each input, all of one length: their first axis counts examples."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except ValueError as error:
+        raise ValueError(f"{path} is not an .npz of arrays: {error}") from error
+    if arrays.keys() != set(graph.inputs) or len({len(array) for array in arrays.values()}) != 1:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise ValueError(f"{path} holds {shapes}, expected equally long arrays named {graph.inputs}")
+    fixed = [graph.values[name].shape[0] for name in graph.inputs if isinstance(graph.values[name].shape[0], int)]
+    step, count = (fixed[0] if fixed else EXAMPLES_PER_FEED), len(next(iter(arrays.values())))
+    if len(set(fixed)) > 1:
+        raise ValueError(f"{path}: the inputs have different fixed batch sizes {fixed}")
+    feeds = []
+    for begin in range(0, count - (count % step if fixed else 0), step):
+        part = {name: array[begin : begin + step] for name, array in arrays.items()}
+        feeds.append({name: array.astype(graph.values[name].dtype, copy=False) for name, array in part.items()})
+    if not feeds:
+        raise ValueError(f"{path} holds {count} examples, expected at least {step}")
+    return feeds
+
+
+def reference_of(path: Path, graph: Graph) -> Callable[[Feed], Outputs] | None:
+    """Runs the file with ONNX Runtime, else with ONNX's own evaluator."""
+    names = list(graph.outputs)
+    try:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        sources = [output.name for output in session.get_outputs()]
+        run = session.run
+    except ImportError:
+        from onnx.reference import ReferenceEvaluator
+
+        evaluator = ReferenceEvaluator(str(path))
+        sources, run = list(evaluator.output_names), evaluator.run
+    if len(sources) != len(names):
+        return None
+    return lambda feed: dict(zip(names, run(sources, dict(feed)), strict=True))
+
+
+def import_onnx_file(path: str | Path, inputs: str | Path | None = None) -> Source:
+    """Reads an ONNX file into one tower, `main`.
+
+    inputs: an .npz of calibration inputs (`read_inputs`); without it weights are rounded by themselves, and the report
+    compares on made-up inputs. Raises ValueError or OSError for files that cannot be read, `UnsupportedOp` for
+    operators that have no counterpart, `MissingPackage` without onnx.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file")
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise MissingPackage("onnx", "importing ONNX files") from error
+    from .import_onnx import import_onnx
+
+    graph = import_onnx(path)
+    feeds: Sequence[Feed] = read_inputs(Path(inputs), graph) if inputs else []
+    checks = feeds[::CHECKED] or [made_up(graph)]
+    feeds = [feed for place, feed in enumerate(feeds) if place % CHECKED] or feeds
+    meta = {"name": path.stem, "licence": "unknown", "provenance": {"source": "onnx", "model": path.name}}
+    return Source(path.stem, [Tower(graph, feeds, checks, reference_of(path, graph))], meta)
