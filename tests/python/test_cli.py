@@ -225,8 +225,10 @@ def run_without(names, *arguments):
     return done.returncode, done.stderr
 
 
-def test_missing_packages_are_named():
-    code, errors = run_without(["torch", "onnx"], "convert", "onnx", "x.onnx", "-o", "x.puni")
+def test_missing_packages_are_named(tmp_path):
+    source, target = tmp_path / "x.onnx", tmp_path / "x.puni"
+    source.write_bytes(b"")
+    code, errors = run_without(["torch", "onnx"], "convert", "onnx", str(source), "-o", str(target))
     assert code == 1 and errors.count("\n") == 1 and "pip install 'pocketuni[tools]'" in errors
     code, errors = run_without(["tokenizers"], "embed", TEXT, "a")
     assert code == 1 and errors == (
