@@ -12,7 +12,7 @@ from .fuse_attention import ATTENTION_RULES, MASK_RULES, PACK_RULES
 from .fuse_elementwise import named_function
 from .fuse_norms import NORM_RULES
 from .ir import Graph, Node
-from .rewrite import View, apply, scaled
+from .rewrite import DERIVED, View, apply, scaled
 from .simplify import simplify
 
 ACTIVATION_OPS = ("relu", "gelu", "silu", "tanh", "sigmoid")
@@ -217,11 +217,9 @@ def put_row(view: View, node: Node, row_name: str, candidates: list[Node], rest:
 
 def tidy_names(graph: Graph) -> None:
     """Constants that were derived from one that is gone take over its name."""
-    for name in sorted(graph.constants):
-        stem, _, number = name.rpartition("_")
-        if number.isdigit() and stem and stem not in graph.constants and stem not in graph.values:
-            graph.constants[stem] = graph.constants.pop(name)
-            graph.replace_uses(name, stem)
+    for name in [name for name in graph.constants if DERIVED in name]:
+        array = graph.constants.pop(name)
+        graph.replace_uses(name, graph.add_constant(name.partition(DERIVED)[0], array))
 
 
 def fuse(graph: Graph) -> Graph:

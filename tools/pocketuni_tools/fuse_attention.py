@@ -28,10 +28,8 @@ def opened_scores(view: View, operand: str) -> tuple[Node, float, list[tuple[str
     """(product, factor, masks) behind the operand of a softmax. A mask is ("add" | "keep" | "drop", operand)."""
     factor, masks = 1.0, []
     while True:
-        base, number = scaled(view, operand)
-        if number != 1 and masks and any(kind == "add" for kind, _ in masks):
-            pass  # the mask was added outside of the factor: it stays as it is
-        factor, operand = factor * number, base
+        operand, number = scaled(view, operand)
+        factor *= number
         node = view.maker(operand, "matmul", "add", "where")
         if node is None or (node.op != "matmul" and factor != 1):
             return None  # the factor would have to be applied to a mask too
@@ -52,7 +50,7 @@ def opened_scores(view: View, operand: str) -> tuple[Node, float, list[tuple[str
         if len(sides) != 1:
             return None
         operand = sides[0]
-        masks.append(("add", next(item for item in node.inputs if item is not operand)))
+        masks.append(("add", next(item for item in node.inputs if item != operand)))
 
 
 def ungrouped(view: View, operand: str, heads: int) -> str:

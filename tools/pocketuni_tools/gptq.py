@@ -17,7 +17,7 @@ DAMPING = 0.01  # of the mean diagonal of the Hessian
 
 
 def hessian(x: np.ndarray) -> np.ndarray:
-    """x [rows, K] -> the damped second moment [K, K], float64. An input that is always 0 gets a small one of its own."""
+    """x [rows, K] -> the damped second moment [K, K], float64. Damping keeps inputs apart that are always 0."""
     moment = np.matmul(x.T, x).astype(np.float64) / max(len(x), 1)
     diagonal = np.diagonal(moment)
     moment[np.diag_indices_from(moment)] += max(DAMPING * float(diagonal.mean()), 1e-10)

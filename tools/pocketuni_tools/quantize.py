@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from . import gptq
-from .meanings import round_rows
 from .forward import Forward
 from .ir import Graph
+from .meanings import round_rows
 from .packing import (
     GROUP,
     Packed,

@@ -1,7 +1,7 @@
 """What the passes on graphs share: who writes and who reads each operand, and putting one node in the place of many.
 
-A rule is a function `rule(view, node) -> bool` that may change `node` in place and says whether it did. It never moves a
-node forward, so execution order holds; what nobody reads any more is dropped when the sweep ends.
+A rule is a function `rule(view, node) -> bool` that may change `node` in place and says whether it did. It never moves
+a node forward, so execution order holds; what nobody reads any more is dropped when the sweep ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from .ir import Graph, Node, Shape, Value, check_node
 
 SHAPE_OPS = ("reshape", "unsqueeze", "squeeze", "expand", "transpose")
+DERIVED = "~"  # marks names of constants that passes compute, until `fuse` gives them their final ones
 
 
 class View:
@@ -66,7 +67,7 @@ class View:
     def derived(self, key: tuple, name: str, make: Callable[[], np.ndarray]) -> str:
         """A constant computed from others, made once for each key."""
         if key not in self.memo:
-            self.memo[key] = self.graph.add_constant(name, make())
+            self.memo[key] = self.graph.add_constant(name.partition(DERIVED)[0] + DERIVED, make())
         return self.memo[key]
 
     def become(self, node: Node, op: str, inputs: list[str | None], **attributes: Any) -> None:
