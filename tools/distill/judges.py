@@ -1,7 +1,7 @@
 """Judges of synthetic speech: DNSMOS, word error rate of a recognizer, mel-cepstral and log-spectral distance.
 
-`python -m distill.judges MODEL` judges copy synthesis of the held-out recordings: the recordings themselves, the
-teacher's resynthesis and the student's.
+`python -m distill.judges MODEL --pitch PITCH` judges copy synthesis of the held-out recordings: the recordings
+themselves, the teacher's resynthesis, and the student's with F0 as tracked in the recording and as read off the mel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.fft import dct
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from . import hifigan, mel, packed, plots, split, synthesis, vocoder
+from . import hifigan, mel, packed, plots, split, synthesis, train_pitch, vocoder
 
 JUDGE_RATE_HZ = 16000
 DNSMOS_SAMPLES = 144160  # 9.01 s
@@ -148,9 +148,10 @@ def teacher_says(data: Path, audio: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="vocoder.pt of a run")
+    parser.add_argument("--pitch", type=Path, help="pitch.pt, for the system `reading`")
     parser.add_argument("--data", type=Path, default=packed.default_data())
     parser.add_argument("--count", type=int, default=split.LJSPEECH_HELD_OUT, help="how many of the held-out sentences")
-    parser.add_argument("--systems", nargs="+", default=["recording", "teacher", "student"])
+    parser.add_argument("--systems", nargs="+", default=["recording", "teacher", "student", "reading"])
     parser.add_argument("--no-words", action="store_true", help="leave out the recognizer, which is slow")
     parser.add_argument("--out", type=Path, help="folder for audio, spectrograms and figures.json")
     parser.add_argument("--threads", type=int, default=1)
@@ -159,11 +160,15 @@ def main() -> None:
     rows = split.ljspeech_held_out(arguments.data / "speech")[: arguments.count]
     recordings = [packed.load_audio(arguments.data / "speech/ljspeech" / row["file"]) for row in rows]
     student = vocoder.load(arguments.model)
+    reader = train_pitch.load(arguments.pitch) if arguments.pitch else None
     systems = {
         "recording": lambda audio: audio,
         "teacher": lambda audio: teacher_says(arguments.data, audio),
         "student": lambda audio: synthesis.speak(student, log_mel_of(audio), synthesis.tracked_f0(audio)),
+        "reading": lambda audio: synthesis.speak(student, log_mel_of(audio), reader.read(log_mel_of(audio))),
     }
+    if reader is None:
+        arguments.systems = [name for name in arguments.systems if name != "reading"]
     figures = {}
     for name in arguments.systems:
         spoken = [systems[name](audio) for audio in tqdm(recordings, desc=name, leave=False)]

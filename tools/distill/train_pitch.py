@@ -40,6 +40,11 @@ class PitchReader(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         return (torch.softmax(self.logits(log_mel) * SHARPEN, dim=2) @ self.values[:, None]).squeeze(2)
 
+    def read(self, log_mel: np.ndarray) -> np.ndarray:
+        """F0 in Hz, `[T]`, of a log-mel `[T, 80]`."""
+        with torch.inference_mode():
+            return self(torch.from_numpy(np.asarray(log_mel, np.float32))[None])[0].exp().numpy()
+
 
 def save(model: PitchReader, path: Path) -> None:
     torch.save({"config": asdict(model.config), "state": model.state_dict()}, path)
