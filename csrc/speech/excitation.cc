@@ -61,11 +61,11 @@ void PulseTrain::read(int64_t first, size_t count, float* out) const {
   }
 }
 
-void hashed_noise(int64_t first, size_t count, int64_t end, float* out) {
+void hashed_noise(int64_t first, size_t count, int64_t end, float* out, uint32_t seed) {
   const double scale = std::sqrt(12.0) / 4294967296.0, offset = std::sqrt(3.0);
   for (size_t i = 0; i < count; ++i) {
     const int64_t at = first + static_cast<int64_t>(i);
-    uint32_t x = static_cast<uint32_t>(at);
+    uint32_t x = static_cast<uint32_t>(at) + seed;
     x = (x ^ (x >> 16)) * 0x7feb352du;
     x = (x ^ (x >> 15)) * 0x846ca68bu;
     x ^= x >> 16;

@@ -27,8 +27,8 @@ class PulseTrain {
   bool finished_ = false;
 };
 
-/// Uniform noise of unit power: a hash of the sample's index, counted from the start of the utterance.
+/// Uniform noise of unit power: a hash of the sample's index, counted from the start of the utterance, plus `seed`.
 /// Samples before 0 and from `end` on are 0.
-void hashed_noise(int64_t first, size_t count, int64_t end, float* out);
+void hashed_noise(int64_t first, size_t count, int64_t end, float* out, uint32_t seed = 0);
 
 }  // namespace pocketuni
