@@ -65,7 +65,8 @@ def round_weight(array: np.ndarray, role: str, precision: str, x: np.ndarray | N
 
 def as_seen(x: np.ndarray) -> np.ndarray:
     """Rows after the runtime has rounded them to int8."""
-    whole, scale = round_rows(x)
+    with np.errstate(divide="ignore", invalid="ignore"):  # rows of zeros, whose scale is 0
+        whole, scale = round_rows(x)
     return whole * scale
 
 
