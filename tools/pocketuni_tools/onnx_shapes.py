@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from .onnx_fold import axes_of
+from .onnx_index import cut
 from .onnx_load import array_of, dtype_name
 from .onnx_ops import axis_of, join, reduce
 from .onnx_sizes import Size, broadcast, product, settle, sizes_array
@@ -167,6 +168,8 @@ def range_(b: Importer, call: Call) -> Operand:
     step = delta.constant
     length = limit - start if step == 1 else -((start - limit) // step)
     dtype = "int32" if dtypes == {"int32"} else "int64"
+    if step > 0 and limit.dim is not None and start.constant is not None and start.constant >= 0:
+        return cut(b, positions(b, limit, dtype), 0, start, None, step)
     out = positions(b, length, dtype)
     if step != 1:
         out = join(b, "mul", out, b.number(step, dtype))

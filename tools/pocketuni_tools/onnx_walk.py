@@ -339,8 +339,12 @@ class Importer:
         for place, name in enumerate(names):
             if self.graph.outputs[place] == name:
                 continue
-            if name in self.graph.inputs or name in self.graph.constants:
+            if name in self.graph.inputs:
                 name = self.graph.unique(f"{name}_output")
+            elif name in self.graph.constants:
+                other = self.graph.add_constant(name, self.graph.constants[name])
+                self.graph.replace_uses(name, other)
+                del self.graph.constants[name]
             elif name in self.graph.values:
                 self.graph.rename(name, self.graph.unique(f"{name}_inner"))
             self.graph.rename(self.graph.outputs[place], name)
