@@ -12,7 +12,10 @@ from . import mel
 
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))  # (window, hop) in samples
 FLOOR = 1e-5  # of the squared magnitude of a 1,024-sample window
-MAX_DELAY = 96  # half samples
+MAX_DELAY = 24  # half samples
+DELAY_BINS = 186
+SMOOTH_FRAMES = 5
+BANDS, BAND_BINS = 20, 24
 EDGE_FRAMES = 4  # frames at both ends of a training segment whose context is cut off
 
 
@@ -43,33 +46,48 @@ def resolution_loss(output: Tensor, target: Tensor, limit_hz: Tensor) -> Tensor:
     return total / len(RESOLUTIONS)
 
 
-def best_delay(voiced: Tensor, target: Tensor) -> Tensor:
-    """Rotation `[B, T, 513]` that shifts each frame of `voiced` by up to 48 samples to where it fits `target` best.
-
-    Pulses of a recording and of an integrated F0 differ by a fraction of a period that nobody hears; without the shift
-    the upper harmonics, whose phase it moves most, would look like noise.
-    """
-    with torch.no_grad():
-        size = 2 * mel.FFT_SAMPLES
-        correlation = torch.fft.irfft(target * voiced.conj(), size)
-        near = torch.cat([correlation[..., -MAX_DELAY:], correlation[..., : MAX_DELAY + 1]], dim=-1)
-        delay = (near.argmax(dim=-1) - MAX_DELAY).float()
-        angle = delay[..., None] * (-2.0 * torch.pi / size) * torch.arange(mel.BINS)
-        return torch.polar(torch.ones_like(angle), angle)
+def smooth(x: Tensor) -> Tensor:
+    """Sums `[B, T, N]` (real) over five frames: `[B, T - 4, N]`."""
+    return functional.avg_pool1d(x.transpose(1, 2), SMOOTH_FRAMES, stride=1).transpose(1, 2) * SMOOTH_FRAMES
 
 
-def coherent_loss(voiced: Tensor, target: Tensor, limit_hz: Tensor) -> Tensor:
-    """Squared error of the voiced part `[B, T, 513]` (complex), relative to the target's local level.
+def best_delay(cross: Tensor) -> Tensor:
+    """Half samples `[B, T - 4]`, up to 24, by which the voiced part comes too early, from whitened cross-spectra
+    `[B, T, 513]`; what is below 4 kHz decides."""
+    cross = torch.cat([cross[:, :, :DELAY_BINS], torch.zeros_like(cross[:, :, DELAY_BINS:])], dim=2)
+    total = torch.complex(smooth(cross.real), smooth(cross.imag))
+    correlation = torch.fft.irfft(total, 2 * mel.FFT_SAMPLES)
+    near = torch.cat([correlation[..., -MAX_DELAY:], correlation[..., : MAX_DELAY + 1]], dim=-1)
+    return (near.argmax(dim=-1) - MAX_DELAY).float()
 
-    Its optimum is the part of the recording that the pulses explain; the noise fills the rest.
+
+def coherent_loss(voiced: Tensor, target: Tensor, is_voiced: Tensor, limit_hz: Tensor) -> Tensor:
+    """How much of the target `[B, T, 513]` the pulses' part `[B, T, 513]` (both complex) explains.
+
+    Relative squared error in bands of 520 Hz, after the shift in time (for five frames together) and the rotations in
+    phase (for each band) that fit best: they differ from voice to voice and with the slightest error of F0, and nobody
+    hears them, but without them the upper harmonics would pass for noise. The optimum is a least-squares share; noise
+    fills the rest. Where `is_voiced` `[B, T]` is false, the part's own power is the loss.
     """
     power = target.real.square() + target.imag.square()
-    level = functional.avg_pool1d(power, 9, stride=1, padding=4, count_include_pad=False)
-    level = level + 0.01 * power.mean(dim=2, keepdim=True) + 10.0 * FLOOR
-    error = target - voiced * best_delay(voiced, target / level.sqrt())
-    hz = torch.linspace(0.0, mel.RATE_HZ / 2, mel.BINS)
-    mask = (hz[None, :] <= limit_hz[:, None]).float()[:, None]
-    return ((error.real.square() + error.imag.square()) / level * mask).mean() / mask.mean()
+    cross = target * voiced.conj()
+    with torch.no_grad():
+        level = functional.avg_pool1d(power, 9, stride=1, padding=4, count_include_pad=False) + FLOOR
+        delay = functional.pad(best_delay(cross / level), (2, 2), mode="replicate")
+        angle = delay[..., None] * (torch.pi / mel.FFT_SAMPLES) * torch.arange(mel.BINS)
+        turn = torch.polar(torch.ones_like(angle), angle)
+
+    def bands(x: Tensor) -> Tensor:
+        return smooth(x[:, :, 1 : 1 + BANDS * BAND_BINS].unflatten(2, (BANDS, BAND_BINS)).sum(dim=3))
+
+    cross = cross * turn
+    ours, theirs = bands(voiced.real.square() + voiced.imag.square()), bands(power) + FLOOR * BAND_BINS
+    shared = torch.sqrt(bands(cross.real).square() + bands(cross.imag).square() + 1e-12)
+    middle = is_voiced[:, SMOOTH_FRAMES // 2 : -(SMOOTH_FRAMES // 2), None]
+    error = (ours + torch.where(middle, theirs - 2.0 * shared, 0.0)) / theirs
+    upper_hz = (torch.arange(1, BANDS + 1) * BAND_BINS + 1) * (mel.RATE_HZ / mel.FFT_SAMPLES)
+    mask = (upper_hz[None, :] <= limit_hz[:, None]).float()[:, None]
+    return (error.clamp(max=4.0) * mask).mean() / mask.mean()
 
 
 def mel_loss(output: Tensor, target: Tensor) -> Tensor:

@@ -119,8 +119,8 @@ class Trainer:
         inner = slice(edge * 256, -edge * 256)
         resolution = spectral_loss.resolution_loss(audio[:, inner], batch.audio[:, inner], batch.limit_hz)
         real, imaginary = voiced[:, edge:-edge].chunk(2, dim=2)
-        target = batch.target[:, edge:-edge]
-        coherent = spectral_loss.coherent_loss(torch.complex(real, imaginary), target, batch.limit_hz)
+        target, is_voiced = batch.target[:, edge:-edge], batch.log_f0[:, edge:-edge] > 0
+        coherent = spectral_loss.coherent_loss(torch.complex(real, imaginary), target, is_voiced, batch.limit_hz)
         output = segments.spectrum_within(audio)[:, 3:-3]
         bands = spectral_loss.mel_loss(output, batch.target[:, 4 : 4 + output.shape[1]])
         total = resolution + self.arguments.coherent * coherent + self.arguments.mel * bands
