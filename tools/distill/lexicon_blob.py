@@ -1,4 +1,4 @@
-"""The blob `lexicon.en`: sorted words in blocks of 16, Huffman-coded. The form is described in csrc/speech/lexicon.h."""
+"""The blob `lexicon.en`: sorted words in blocks of 16, Huffman-coded. csrc/speech/lexicon.h describes its form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import heapq
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def encode_lexicon(words: Mapping[str, Sequence[int]], known: Iterable[str]) -> 
     ]
     letters = [[LETTERS.index(c) for c in word[keep:]] + [WORD_END] for word, keep in zip(ordered, shared, strict=True)]
     phones = [[label - 1 for label in words[word]] + [PHONE_END] for word in ordered]
-    letter_counts, phone_counts = Counter(sum(letters, [])), Counter(sum(phones, []))
+    letter_counts, phone_counts = Counter(chain(*letters)), Counter(chain(*phones))
     letter_lengths = code_lengths([letter_counts[symbol] for symbol in range(WORD_END + 1)])
     phone_lengths = code_lengths([phone_counts[symbol] for symbol in range(PHONE_END + 1)])
     letter_codes, phone_codes = canonical_codes(letter_lengths), canonical_codes(phone_lengths)
