@@ -20,9 +20,9 @@ GAIN_DB = (-6.0, 3.0)
 
 @dataclass
 class Batch:
-    """`audio` `[B, 256 T]`, its `target` spectrum `[B, T, 513]` (complex), `log_mel` `[B, T, 80]`, the pulses' `phase`
-    `[B, T]` (float64), `log_f0` `[B, T]` (0 where unvoiced), `noise` `[B, 256 T]`, and `limit_hz` `[B]`, the frequency
-    up to which the recording is valid."""
+    """`audio` `[B, 256 T]`, its `target` spectrum `[B, T, 513]` (complex), `log_mel` `[B, T, 80]` (half of them
+    blurred), the pulses' `phase` `[B, T]` (float64), `log_f0` `[B, T]` (0 where unvoiced), `noise` `[B, 256 T]`, and
+    `limit_hz` `[B]`, the frequency up to which the recording is valid."""
 
     audio: Tensor
     target: Tensor
@@ -40,6 +40,26 @@ def spectrum_within(audio: Tensor) -> Tensor:
         audio, mel.FFT_SAMPLES, mel.HOP_SAMPLES, mel.FFT_SAMPLES, window, center=False, return_complex=True
     )
     return bins.transpose(1, 2)
+
+
+def blurred(log_mel: Tensor, random: np.random.Generator) -> Tensor:
+    """`log_mel` `[B, T, 80]`, half of it smoothed by up to about 1.5 frames and bands and a little off.
+
+    An acoustic model predicts averages, which lack the detail of a recording; networks that have seen only recordings
+    take that for another kind of sound.
+    """
+    batch = log_mel.shape[0]
+    on = random.random((batch, 1, 1)) < 0.5
+    for axis in (1, 2):
+        for _ in range(3):
+            share = torch.from_numpy((on * random.uniform(0.0, 0.33, (batch, 1, 1))).astype(np.float32))
+            first, last = log_mel.narrow(axis, 0, 1), log_mel.narrow(axis, log_mel.shape[axis] - 1, 1)
+            sides = torch.cat([first, log_mel.narrow(axis, 0, log_mel.shape[axis] - 1)], dim=axis) + torch.cat(
+                [log_mel.narrow(axis, 1, log_mel.shape[axis] - 1), last], dim=axis
+            )
+            log_mel = log_mel + share * (sides - 2.0 * log_mel)
+    error = random.standard_normal((batch, 1, mel.MELS)) * random.uniform(0.0, 0.2, (batch, 1, 1)) * on
+    return log_mel + torch.from_numpy(error.astype(np.float32))
 
 
 class Sampler:
@@ -94,7 +114,7 @@ class Sampler:
         return Batch(
             whole[:, margin:-margin],
             target,
-            mel.magnitude_to_log_mel(magnitude),
+            blurred(mel.magnitude_to_log_mel(magnitude), self.random),
             torch.from_numpy(phase),
             torch.from_numpy(log_f0),
             noise,
