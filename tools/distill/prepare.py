@@ -59,8 +59,10 @@ def load(path: Path, rate_hz: int) -> np.ndarray:
     return soxr.resample(audio.mean(1), rate, rate_hz).astype(np.float32)
 
 
-def speaker_gains(found: list[Recording], speech: Path) -> dict[str, float]:
-    """Speaker -> factor that brings the RMS of (up to 20 of) his recordings to `LEVEL`."""
+def speaker_gains(found: list[Recording], speech: Path, path: Path) -> dict[str, float]:
+    """Speaker -> factor that brings the RMS of (up to 20 of) his recordings to `LEVEL`; kept in `path`."""
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
     files: dict[str, list[Path]] = {}
     for r in found:
         files.setdefault(r.speaker, []).append(speech / r.corpus / r.file)
@@ -71,6 +73,7 @@ def speaker_gains(found: list[Recording], speech: Path) -> dict[str, float]:
         power = np.mean(np.square(blocks), axis=1)
         loud = power[power > 0.03 * np.percentile(power, 95)]
         gains[name] = float(LEVEL / np.sqrt(loud.mean()))
+    path.write_text(json.dumps(gains), encoding="utf-8")
     return gains
 
 
@@ -155,9 +158,8 @@ class Worker:
         """Features of a recording, or why it has none. Kept in the cache, so that an interrupted run goes on."""
         cached = self.cache / f"{Path(r.file).stem}.npz"
         try:
-            if cached.exists():
-                with np.load(cached) as file:
-                    return {"recording": r} | {k: file[k] if file[k].ndim else file[k].item() for k in file.files}
+            if (known := cached_features(r, self.cache)) is not None:
+                return known
             words = units.tokenize(r.text)
             wide = load(self.speech / r.corpus / r.file, RATE_HZ) * self.gains[r.speaker]
             narrow = load(self.speech / r.corpus / r.file, align.RATE_HZ)
@@ -283,6 +285,46 @@ def pack(items: list[dict], others: np.ndarray, folder: Path, speech: Path, gain
     (folder / "index.json").write_text(json.dumps(index, indent=0), encoding="utf-8")
 
 
+def cached_features(r: Recording, cache: Path) -> dict | None:
+    path = cache / f"{Path(r.file).stem}.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        return {"recording": r} | {k: file[k] if file[k].ndim else file[k].item() for k in file.files}
+
+
+def from_cache(found: list[Recording], cache: Path) -> list[dict]:
+    return [item for r in found if (item := cached_features(r, cache)) is not None]
+
+
+def compute(found: list[Recording], options: argparse.Namespace, cache: Path, gains: dict[str, float]) -> list[dict]:
+    """Features of all recordings, in `options.jobs` processes; says which ones failed and why."""
+    lexicon = Lexicon(options.data / "text/cmudict.dict", options.data / "models/g2p_en/checkpoint20.npz")
+    words = {w.text for r in found for w in units.tokenize(r.text)}
+    pronunciations = {word: lexicon(word) for word in sorted(words)}
+    arguments = (options.data / "speech", cache, pronunciations, gains)
+    begin, items = time.time(), []
+    with multiprocessing.get_context("spawn").Pool(options.jobs, start_worker, arguments) as pool:
+        for number, result in enumerate(pool.imap(work, found, chunksize=4), 1):
+            if isinstance(result, str):
+                print("dropped", result, file=sys.stderr)
+            else:
+                items.append(result)
+            if number % 100 == 0:
+                print(f"{number}/{len(found)} {time.time() - begin:.0f} s", flush=True)
+    return items
+
+
+def embed_others(speech: Path, folder: Path) -> np.ndarray:
+    """GE2E embeddings `[251, 256]` of speakers who are not trained on: the map to speaker vectors is fitted to them."""
+    path = folder / "others.npy"
+    if not path.exists():
+        teacher = speakers.SpeakerTeacher()
+        files = sorted((speech / "librispeech-voices").glob("*.opus"))
+        np.save(path, np.stack([teacher.embed(load(file, speakers.RATE_HZ)[: 8 * speakers.RATE_HZ]) for file in files]))
+    return np.load(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -291,7 +333,9 @@ def main() -> None:
     parser.add_argument("--helper", action="store_true", help="only fill the cache, from the end: helps another run")
     parser.add_argument("--limit", type=int, default=0, help="only so many recordings of each corpus, for a trial")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--cached", action="store_true", help="pack what the cache holds, compute nothing more")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     speech = options.data / "speech"
     found = recordings(speech)
     if options.limit:
@@ -300,28 +344,13 @@ def main() -> None:
     found = found[::-1] if options.helper else found
     cache = options.work / "prepared" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    lexicon = Lexicon(options.data / "text/cmudict.dict", options.data / "models/g2p_en/checkpoint20.npz")
-    words = {w.text for r in found for w in units.tokenize(r.text)}
-    pronunciations = {word: lexicon(word) for word in sorted(words)}
-    gains = speaker_gains(found, speech)
-    begin, items = time.time(), []
-    with multiprocessing.get_context("spawn").Pool(
-        options.jobs, start_worker, (speech, cache, pronunciations, gains)
-    ) as pool:
-        for number, result in enumerate(pool.imap(work, found, chunksize=4), 1):
-            if isinstance(result, str):
-                print("dropped", result, file=sys.stderr)
-            else:
-                items.append(result)
-            if number % 100 == 0:
-                print(f"{number}/{len(found)} {time.time() - begin:.0f} s", flush=True)
+    gains = speaker_gains(found, speech, cache.parent / "gains.json")
+    begin = time.time()
+    items = from_cache(found, cache) if options.cached else compute(found, options, cache, gains)
     if options.helper:
         return
     kept = drop_bad(items)
-    teacher = speakers.SpeakerTeacher()
-    others = sorted((speech / "librispeech-voices").glob("*.opus"))
-    embeddings = np.stack([teacher.embed(load(path, speakers.RATE_HZ)) for path in others])
-    pack(kept, embeddings, options.work / "prepared", speech, gains)
+    pack(kept, embed_others(speech, cache.parent), cache.parent, speech, gains)
     total = sum(int(x["frames"].sum()) for x in kept) * HOP_SAMPLES / RATE_HZ / 3600
     print(f"{len(kept)} of {len(found)} recordings, {total:.2f} h, {time.time() - begin:.0f} s")
 
