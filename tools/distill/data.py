@@ -15,6 +15,7 @@ from .acoustic import places
 UNIT_KEYS = ("units", "flags", "frames", "pitch", "voiced", "energy")
 SMALLEST_FRAMES = 0.4  # stands for a pause of no frames, so that its logarithm is finite and rounds to 0
 CONTEXT_UNITS = 10  # on both sides of a crop: seen by the encoder, not judged
+LOWEST_LOG_F0 = 4.4  # 81 Hz: the tracker followed the hum of a room, not the speaker; his recordings are left out
 EDGE_FRAMES = 6  # at a cut inside an utterance the decoder sees zeros beyond: these frames are not judged
 
 
@@ -60,7 +61,9 @@ class Prepared:
             frame, unit = frame + info["frames"], unit + info["units"]
 
     def select(self, corpus: str, train: bool) -> list[Utterance]:
-        return [u for u in self.utterances if u.info["corpus"] == corpus and u.info["train"] == train]
+        usable = [s["log_f0"] > LOWEST_LOG_F0 for s in self.speakers]
+        chosen = [u for u in self.utterances if u.info["corpus"] == corpus and u.info["train"] == train]
+        return [u for u in chosen if usable[u.speaker]]
 
     def band_statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each mel band `[80]` over a sample of the training recordings."""
