@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
 #include "base/buffer.h"
+#include "base/denormals.h"
 #include "base/error.h"
 #include "graph/plan.h"
 #include "graph/tower.h"
@@ -17,17 +15,7 @@ namespace {
 
 constexpr size_t kPlans = 8;
 
-/// Treats denormals as zero while it lives: they cost a hundred times a normal operation and nobody hears them.
-class FlushDenormals {
- public:
-#if defined(__x86_64__)
-  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }
-  ~FlushDenormals() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#endif
-};
+}  // namespace
 
 const Kernels* choose_kernels(const char* isa) {
   const char* wanted = isa;
@@ -39,8 +27,6 @@ const Kernels* choose_kernels(const char* isa) {
   fail_argument("the instruction set '" + std::string(wanted ? wanted : "") +
                 "' cannot be used here; usable: " + usable);
 }
-
-}  // namespace
 
 struct Session::State {
   std::shared_ptr<const Model> model;

@@ -38,6 +38,9 @@ struct SessionOptions {
   const char* isa = nullptr;  ///< null: the fastest, or POCKETUNI_ISA
 };
 
+/// The kernels that the options ask for; throws Error(kInvalidArgument) listing the usable ones.
+const Kernels* choose_kernels(const char* isa);
+
 struct OpProfile {
   std::string name, op;
   double seconds = 0;  ///< summed over profiled runs

@@ -161,5 +161,8 @@ std::string shape_text(const Shape& shape) {
 
 size_t Op::scratch_bytes(const std::vector<InputInfo>&, int) const { return 0; }
 bool Op::aliases_input() const { return false; }
+TimeMap Op::time_map(const std::vector<InputInfo>&, const std::vector<int>&) const { return {}; }
+
+bool is_last_axis(const InputInfo& input, int axis) { return axis + 1 == static_cast<int>(input.type.shape.size()); }
 
 }  // namespace pocketuni

@@ -47,6 +47,9 @@ std::vector<int64_t> broadcast_strides(const Shape& from, const Shape& to);
 void expect_float(const InputInfo& input, const char* role);
 void expect_integer(const InputInfo& input, const char* role);
 /// Throws unless the input is present and not a weight in kernel order.
+/// Whether an axis, or none (-1), is the last one of an input.
+bool is_last_axis(const InputInfo& input, int axis);
+
 void expect_plain(const InputInfo& input, const char* role);
 /// The element at `index` of an int32 or int64 tensor.
 inline int64_t integer_at(const Tensor& tensor, int64_t index) {

@@ -86,6 +86,8 @@ class Arithmetic final : public Op {
     return {{in[0].type.dtype, broadcast_shapes(in[0].type.shape, in[1].type.shape)}};
   }
 
+  TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
+
   void run(RunContext& context) const override {
     const Tensor &a = context.inputs[0], &b = context.inputs[1], &y = context.outputs[0];
     if (y.type.dtype == DType::kF32 && run_flat(context)) return;
@@ -169,6 +171,8 @@ class CompareOp final : public Op {
     return {{DType::kBool, broadcast_shapes(in[0].type.shape, in[1].type.shape)}};
   }
 
+  TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
+
   void run(RunContext& context) const override {
     switch (context.inputs[0].type.dtype) {
       case DType::kF32:
@@ -210,6 +214,8 @@ class Where final : public Op {
     const Shape values = broadcast_shapes(in[1].type.shape, in[2].type.shape);
     return {{in[1].type.dtype, broadcast_shapes(in[0].type.shape, values)}};
   }
+
+  TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
 
   void run(RunContext& context) const override {
     const Tensor &c = context.inputs[0], &a = context.inputs[1], &b = context.inputs[2], &y = context.outputs[0];

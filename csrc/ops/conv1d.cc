@@ -59,6 +59,10 @@ class Conv1d final : public Op {
     return bytes;
   }
 
+  TimeMap time_map(const Inputs&, const Axes& axes) const override {
+    return axes[0] == 1 ? geometry_.time_map() : TimeMap{};
+  }
+
   void run(RunContext& context) const override {
     const Shape &from = context.inputs[0].type.shape, &to = context.outputs[0].type.shape;
     const Job job = bind(context, from[1], to[1]);
@@ -145,7 +149,7 @@ class Conv1d final : public Op {
   void kernel(const RunContext& context, const Job& job, const Part& part, int64_t panel, int64_t n,
               const Epilogue& epilogue, float* y, int64_t y_stride) const {
     const Kernels& kernels = *context.kernels;
-    const ConvWindow window = geometry_.window(part.row, job.length, context.scratch);
+    const ConvWindow window = geometry_.window(context.chunk, part.row, job.length, context.scratch);
     const int rows = static_cast<int>(part.rows), channels = static_cast<int>(channels_), count = static_cast<int>(n);
     const int64_t k = weight_->dims[1], x_stride = channels_ * groups_;
     const float* x = job.x + part.batch * job.length * x_stride + part.group * channels_;

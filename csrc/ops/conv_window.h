@@ -17,10 +17,13 @@ struct ConvGeometry {
     const int64_t free = rows + pad_left + pad_right - span();
     return free < 0 ? 0 : free / stride + 1;
   }
-  /// The window of output row `row` and those behind it, over x of `length` rows.
-  ConvWindow window(int64_t row, int64_t length, const void* zeros) const {
-    return {row * stride - pad_left, length, stride, dilation, static_cast<int>(taps), zeros};
+  /// The window of the result's row `row` and those behind it, counted from the start of the chunk, over x of `length`
+  /// rows.
+  ConvWindow window(const TimeChunk* chunk, int64_t row, int64_t length, const void* zeros) const {
+    const int64_t shift = chunk != nullptr ? chunk->output_first * stride - chunk->input_first : 0;
+    return {row * stride - pad_left + shift, length, stride, dilation, static_cast<int>(taps), zeros};
   }
+  TimeMap time_map() const { return {TimeMap::kWindow, 1, stride, -pad_left, span() - 1 - pad_left}; }
 };
 
 /// x as [batch, time, channels]; throws Error(kInvalidArgument) when it is not, or when the channels differ.

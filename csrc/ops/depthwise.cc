@@ -72,6 +72,10 @@ class DepthwiseConv1d final : public Op {
 
   size_t scratch_bytes(const Inputs&, int) const override { return static_cast<size_t>(channels_) * sizeof(float); }
 
+  TimeMap time_map(const Inputs&, const Axes& axes) const override {
+    return axes[0] == 1 ? geometry_.time_map() : TimeMap{};
+  }
+
   void run(RunContext& context) const override {
     const int64_t length = context.inputs[0].type.shape[1], rows = context.outputs[0].type.shape[1];
     const int64_t batch = context.outputs[0].type.shape[0];
@@ -83,7 +87,7 @@ class DepthwiseConv1d final : public Op {
     const int64_t parts = (rows + share - 1) / share;
     context.pool->parallel(static_cast<int>(batch * parts), [&](int index, int) {
       const int64_t b = index / parts, row = index % parts * share;
-      const ConvWindow window = geometry_.window(row, length, context.scratch);
+      const ConvWindow window = geometry_.window(context.chunk, row, length, context.scratch);
       context.kernels->depthwise_f32(context.inputs[0].f32() + b * length * channels_, channels_, &window,
                                      static_cast<int>(std::min(share, rows - row)), static_cast<int>(channels_),
                                      context.inputs[1].f32(), &epilogue,

@@ -59,6 +59,8 @@ class Transpose final : public Op {
     return {{in[0].type.dtype, y}};
   }
 
+  TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
+
   void run(RunContext& context) const override {
     const std::vector<int64_t> from = row_major(context.inputs[0].type.shape);
     std::vector<int64_t> strides;
@@ -90,6 +92,12 @@ class Concat final : public Op {
       if (__builtin_add_overflow(y.shape[axis], width, &y.shape[axis])) fail_argument("the result is too large");
     }
     return {y};
+  }
+
+  TimeMap time_map(const Inputs& in, const Axes& axes) const override {
+    const int axis = static_cast<int>(normalize_axis(axis_, in[0].type.shape.size()));
+    const bool all = std::find(axes.begin(), axes.end(), -1) == axes.end();
+    return TimeMap::rows_if(all && axis != axes[0]);
   }
 
   void run(RunContext& context) const override {
@@ -138,6 +146,13 @@ class Slice final : public Op {
     return {y};
   }
 
+  TimeMap time_map(const Inputs& in, const Axes& axes) const override {
+    for (int64_t axis : axes_) {
+      if (static_cast<int>(normalize_axis(axis, in[0].type.shape.size())) == axes[0]) return {};
+    }
+    return TimeMap::rows_if(true);
+  }
+
   void run(RunContext& context) const override {
     const Tensor &x = context.inputs[0], &y = context.outputs[0];
     const Shape starts = resolve_dims(starts_, *context.named_dims);
@@ -171,6 +186,8 @@ class Gather final : public Op {
     y.insert(y.end(), x.begin() + static_cast<int64_t>(axis) + 1, x.end());
     return {{in[0].type.dtype, y}};
   }
+
+  TimeMap time_map(const Inputs&, const Axes& axes) const override { return TimeMap::rows_if(axes[0] < 0); }
 
   void run(RunContext& context) const override {
     const Tensor &x = context.inputs[0], &indices = context.inputs[1], &y = context.outputs[0];

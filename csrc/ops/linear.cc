@@ -49,6 +49,10 @@ class Linear final : public Op {
     return round64(rows * q_stride_) + round64(rows * sizeof(float)) + round64(rows * (q_stride_ / kGroup) * 4);
   }
 
+  TimeMap time_map(const Inputs& in, const Axes& axes) const override {
+    return TimeMap::rows_if(!is_last_axis(in[0], axes[0]));
+  }
+
   void run(RunContext& context) const override {
     const int rows = static_cast<int>(row_count(context.inputs[0].type.shape));
     const int threads = context.pool->size();

@@ -27,6 +27,10 @@ class MatMul final : public Op {
     return static_cast<size_t>(threads) * tile_bytes(s);
   }
 
+  TimeMap time_map(const Inputs& in, const Axes& axes) const override {
+    return TimeMap::rows_if(axes[1] < 0 && !is_last_axis(in[0], axes[0]));
+  }
+
   void run(RunContext& context) const override {
     const Shape& a_shape = context.inputs[0].type.shape;
     const Shape& b_shape = context.inputs[1].type.shape;

@@ -42,6 +42,10 @@ class Norm final : public Op {
     return {in[0].type};
   }
 
+  TimeMap time_map(const Inputs& in, const Axes& axes) const override {
+    return TimeMap::rows_if(!is_last_axis(in[0], axes[0]));
+  }
+
   void run(RunContext& context) const override {
     const Shape& shape = context.inputs[0].type.shape;
     const int64_t dim = shape.back(), rows = dim ? element_count(shape) / dim : 0;
@@ -89,6 +93,10 @@ class Softmax final : public Op {
     const Shape& shape = in[0].type.shape;
     return static_cast<size_t>(threads) * 2 * sizeof(float) *
            static_cast<size_t>(shape[normalize_axis(axis_, shape.size())]);
+  }
+
+  TimeMap time_map(const Inputs& in, const Axes& axes) const override {
+    return TimeMap::rows_if(static_cast<int>(normalize_axis(axis_, in[0].type.shape.size())) != axes[0]);
   }
 
   void run(RunContext& context) const override {

@@ -38,6 +38,22 @@ struct InputInfo {
   const TensorEntry* tensor = nullptr;
 };
 
+/// Which part of a long sequence an op computes, when it runs on a chunk: where the rows along time of input 0 and of the
+/// result begin, and how many rows input 0 has in all (the largest int64 while its end is not known and not near).
+struct TimeChunk {
+  int64_t input_first, output_first, input_total;
+};
+
+/// Which rows along time a row of an op's result depends on. kRows: row t on row t of every input that has time.
+/// kWindow: row t on rows floor((t * down + first) / up) .. floor((t * down + last) / up) of input 0, and on row t of the
+/// others; such an op reads `RunContext::chunk`. kNone: the op cannot run on chunks.
+struct TimeMap {
+  enum Kind { kNone, kRows, kWindow } kind = kNone;
+  int64_t up = 1, down = 1, first = 0, last = 0;
+
+  static TimeMap rows_if(bool condition) { return {condition ? kRows : kNone, 1, 1, 0, 0}; }
+};
+
 /// What an op may use while it runs.
 struct RunContext {
   const Kernels* kernels;
@@ -46,6 +62,7 @@ struct RunContext {
   std::vector<Tensor> outputs;
   unsigned char* scratch;                  // scratch_bytes(...), 64-byte aligned
   const std::vector<int64_t>* named_dims;  // values of the tower's named dimensions in this run
+  const TimeChunk* chunk = nullptr;        // null: the whole sequence
 };
 
 class Op {
@@ -58,6 +75,8 @@ class Op {
   virtual size_t scratch_bytes(const std::vector<InputInfo>& inputs, int threads) const;
   /// True when the result may share the memory of input 0; `run` then copies nothing if the two are the same.
   virtual bool aliases_input() const;
+  /// `axes`: the axis of time of each input, -1 for one without. The default is kNone.
+  virtual TimeMap time_map(const std::vector<InputInfo>& inputs, const std::vector<int>& axes) const;
   virtual void run(RunContext& context) const = 0;
 };
 

@@ -32,6 +32,10 @@ class ReduceOp final : public Op {
     return static_cast<size_t>(reduced_count(in[0].type.shape)) * sizeof(float);
   }
 
+  TimeMap time_map(const Inputs& in, const Axes& axes) const override {
+    return TimeMap::rows_if(axes[0] < 0 || !reduced_axes(in[0].type.shape.size())[static_cast<size_t>(axes[0])]);
+  }
+
   void run(RunContext& context) const override {
     const Shape& shape = context.inputs[0].type.shape;
     const std::vector<bool> reduced = reduced_axes(shape.size());

@@ -8,6 +8,7 @@
 namespace pocketuni {
 
 using Inputs = std::vector<InputInfo>;
+using Axes = std::vector<int>;
 using OpMaker = std::unique_ptr<Op> (*)(const NodeSpec& node, Attributes& attributes, const Inputs& inputs);
 
 std::unique_ptr<Op> make_linear(const NodeSpec&, Attributes&, const Inputs&);

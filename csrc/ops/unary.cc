@@ -19,6 +19,8 @@ class UnaryOp final : public Op {
     return {in[0].type};
   }
 
+  TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
+
   void run(RunContext& context) const override {
     const int64_t count = element_count(context.inputs[0].type.shape);
     const float* x = context.inputs[0].f32();
@@ -42,6 +44,8 @@ class Not final : public Op {
     if (in[0].type.dtype != DType::kBool) fail_argument("x is not bool");
     return {in[0].type};
   }
+
+  TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
 
   void run(RunContext& context) const override {
     const uint8_t* x = static_cast<const uint8_t*>(context.inputs[0].data);
