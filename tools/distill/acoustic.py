@@ -6,6 +6,7 @@ Everything is channels last, `[B, T, C]`; norms run over channels alone, so that
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -170,6 +171,16 @@ class Acoustic(nn.Module):
         self.shape = shape or Shape()
         self.encoder = Encoder(self.shape)
         self.decoder = Decoder(self.shape)
+
+
+def load_acoustic(path: Path) -> Acoustic:
+    """The averaged model of a checkpoint. Raises OSError or ValueError for anything else."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not {"shape", "average"} <= state.keys():
+        raise ValueError(f"{path}: expected a checkpoint of distill.train_acoustic with `shape` and `average`")
+    model = Acoustic(Shape(**state["shape"]))
+    model.load_state_dict(state["average"])
+    return model.eval().requires_grad_(False)
 
 
 def places(durations: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from pocketuni_tools.writer import write_model
 from torch import Tensor, nn
 
 from . import mel, train_pitch, vocoder
-from .acoustic import KERNEL, SPEAKER, Acoustic, Block, Depthwise, Shape, Stack
+from .acoustic import KERNEL, SPEAKER, Acoustic, Block, Depthwise, Stack, load_acoustic
 from .data import Prepared
 
 LICENCES = {"ljspeech": "public domain", "vctk-p239": "CC BY 4.0", "librispeech": "CC BY 4.0"}
@@ -158,16 +158,6 @@ def decoder_graph(model: Acoustic) -> Builder:
     weight, bias = array(m.leave.weight) * deviation[:, None], array(m.leave.bias) * deviation + mean
     b.output(b.linear(x, "leave", weight, bias, precision="f16"), "mel")
     return b
-
-
-def load_acoustic(path: Path) -> Acoustic:
-    """The averaged model of a checkpoint. Raises OSError or ValueError for anything else."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or not {"shape", "average"} <= state.keys():
-        raise ValueError(f"{path}: expected a checkpoint of distill.train_acoustic with `shape` and `average`")
-    model = Acoustic(Shape(**state["shape"]))
-    model.load_state_dict(state["average"])
-    return model.eval().requires_grad_(False)
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
