@@ -71,7 +71,7 @@ def plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
     if isinstance(value, list):
-        return ", ".join(map(plain, value))
+        return shape_text(map(plain, value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -107,6 +107,8 @@ def report_text(info: dict[str, Any]) -> str:
     for key in ("provenance", "report"):
         if info[key]:
             value = info[key] if isinstance(info[key], dict | list) else [info[key]]
+            if isinstance(value, dict):  # the weights above say more than the report's list of layers
+                value = {name: item for name, item in value.items() if name != "layers"}
             lines += ["", f"{key}:", *nested_lines(value, "  ")]
     return "\n".join(lines)
 

@@ -124,11 +124,18 @@ def test_inspect_json():
 def test_inspect_shows_the_report_of_the_conversion(tmp_path):
     golden = make.text()
     outputs = {"embedding": {"max_abs_error": 0.000123456789, "cosine": 0.999}}
-    golden.meta["report"] = {"outputs": outputs, "precisions": [{"name": "out.weight", "weights": "int4"}], "notes": []}
+    precisions = [{"name": "out.weight", "dims": [32, 32]}]
+    golden.meta["report"] = {
+        "outputs": outputs,
+        "precisions": precisions,
+        "notes": [],
+        "layers": [{"name": "out.weight"}],
+    }
     golden.write(tmp_path / "report.puni")
     out, _ = run("inspect", tmp_path / "report.puni")
     assert "report:\n  outputs:\n    embedding:\n      max_abs_error: 0.000123457\n      cosine: 0.999\n" in out
-    assert "  precisions:\n    - name out.weight, weights int4\n" in out
+    assert "  precisions:\n    - name out.weight, dims [32, 32]\n  notes: []\n" in out
+    assert "layers" not in out, "the tower's weights say it already"
 
 
 def test_inspect_verify(tmp_path):
