@@ -234,6 +234,7 @@ def fuse(graph: Graph) -> Graph:
     apply(graph, *MASK_RULES)
     apply(graph, linear_scale, sink_scale)
     simplify(graph)
+    apply(graph, *MASK_RULES)
     apply(graph, *PACK_RULES)
     apply(graph, linear_bias, linear_activation, linear_residual)
     apply(graph, constant_row)

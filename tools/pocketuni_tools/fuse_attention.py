@@ -245,6 +245,17 @@ def bare_mask(view: View, node: Node) -> bool:
     return cast_outside(view, node, maker)
 
 
+def counted_mask(view: View, node: Node) -> bool:
+    """not (x == 0), for integers x, is x itself to attention."""
+    place = mask_place(node)
+    negation = view.maker(node.inputs[place], "not") if place is not None else None
+    test = view.maker(negation.inputs[0], "equal") if negation is not None else None
+    pair = view.split(test, lambda item: view.scalar(item) == 0) if test is not None else None
+    if pair is None or view.graph.dtype_of(pair[1]) not in ("int32", "int64"):
+        return False
+    return view.shape(pair[1]) == view.shape(node.inputs[place]) and replace_mask(view, node, pair[1])
+
+
 def cast_outside(view: View, node: Node, maker: Node) -> bool:
     """view(cast(x)) -> view(x), for a mask whose truth the cast does not change."""
     inner = view.maker(maker.inputs[0], "cast")
@@ -295,5 +306,5 @@ def pack_qkv(view: View, node: Node) -> bool:
 
 
 ATTENTION_RULES = (attention,)
-MASK_RULES = (boolean_mask, bare_mask)
+MASK_RULES = (boolean_mask, bare_mask, counted_mask)
 PACK_RULES = (pack_qkv,)

@@ -58,16 +58,24 @@ def normalization(view: View, node: Node) -> bool:
     """(x - mean) / sqrt(mean((x - mean)^2) + eps), and the same without the mean."""
     pair = over_root(view, node)
     moments = mean_square(view, pair[1]) if pair is not None else None
-    if moments is None or moments[0] != pair[0] or view.shape(pair[0]) != view.shape(node.outputs[0]):
+    if moments is None or view.shape(pair[0]) != view.shape(node.outputs[0]):
         return False
-    x, eps = moments
+    (x, eps), gamma = moments, None
+    if pair[0] != x:  # gamma * (x - mean) / ...
+        product = view.maker(pair[0], "mul")
+        if product is None or x not in product.inputs:
+            return False
+        gamma = next((item for item in product.inputs if item != x), x)
+        if not row_constant(view, gamma, view.shape(x)[-1]) or view.rank(gamma) != 1:
+            return False
+    weights = [] if gamma is None else [gamma]
     centered = view.maker(x, "sub")
     if centered is not None:
         mean = view.maker(centered.inputs[1], "reduce_mean")
         if mean is not None and mean.inputs[0] == centered.inputs[0] and is_last_axis(view, mean):
-            view.become(node, "layer_norm", [centered.inputs[0]], eps=eps)
+            view.become(node, "layer_norm", [centered.inputs[0], *weights], eps=eps)
             return True
-    view.become(node, "rms_norm", [x], eps=eps)
+    view.become(node, "rms_norm", [x, *weights], eps=eps)
     return True
 
 

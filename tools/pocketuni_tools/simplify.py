@@ -115,6 +115,12 @@ def neutral(view: View, node: Node) -> bool:
     return False
 
 
+def double_negation(view: View, node: Node) -> bool:
+    """not not x is x."""
+    inner = view.maker(node.inputs[0], "not") if node.op == "not" else None
+    return inner is not None and view.forward(node, inner.inputs[0])
+
+
 def share_repeated(graph: Graph) -> int:
     """Of nodes that compute the same from the same operands, the first stands for all."""
     seen: dict[tuple, str] = {}
@@ -164,7 +170,7 @@ def fold_constants(graph: Graph) -> int:
     return changes
 
 
-RULES = (one_reshape, one_transpose, moves_ones_only, no_cast, no_expand, neutral)
+RULES = (one_reshape, one_transpose, moves_ones_only, no_cast, no_expand, neutral, double_negation)
 
 
 def simplify(graph: Graph) -> None:
