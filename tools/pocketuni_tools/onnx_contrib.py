@@ -93,7 +93,7 @@ def attention(b: Importer, call: Call) -> Operand:
         raise call.unsupported("a past, a bias of scores, rotary positions or widths of its own")
     if b.numbers(call[1]) is None or call[1].array.ndim != 2:
         raise call.unsupported("weights that are not one constant")
-    heads, mask = call.get("num_heads"), attention_mask(b, call, call[3])
+    heads, mask = call.get("num_heads", 1), attention_mask(b, call, call[3])
     qkv = linear(b, call[0], call[1], True, call[2])
     width = Size(call[1].array.shape[1] // 3)
     options = {"heads": heads, "scale": heads_scale(call, width, heads), "packed": 1}
@@ -106,7 +106,7 @@ def multi_head_attention(b: Importer, call: Call) -> Operand:
     """query, key, value [batch, time, width], bias [3 width], mask of keys, bias of scores -> [batch, time, width]."""
     if any(b.rank(value) != 3 for value in call.inputs[:3]) or any(call[place] is not None for place in (6, 7)):
         raise call.unsupported("packed operands or a past")
-    parts, heads = call.inputs[:3], call.get("num_heads")
+    parts, heads = call.inputs[:3], call.get("num_heads", 1)
     if call[3] is not None:
         if b.numbers(call[3]) is None:
             raise call.unsupported("a bias that is not constant")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,38 @@ def load(source: str | os.PathLike | onnx.ModelProto) -> tuple[onnx.ModelProto, 
         except DecodeError as error:
             raise ValueError(f"{where} is not an ONNX model: {error}") from error
     opset(model, where)
+    if any(not isinstance(text, str) for text in texts(model.graph)):
+        raise ValueError(f"{where} is not an ONNX model: a name in it is not UTF-8")
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     return model, folder
+
+
+def texts(graph: onnx.GraphProto) -> Iterator[str]:
+    """Every name that the graph and the graphs inside of its nodes hold. Bytes that are no text come out as bytes."""
+    for item in (*graph.input, *graph.output, *graph.initializer):
+        yield item.name
+    for item in graph.input:
+        yield from (dim.dim_param for dim in item.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            yield from texts(attribute.g)
+
+
+def check_node(node: onnx.NodeProto, version: int) -> None:
+    """Raises ValueError where operands or attributes are not those of the standard operator of this name."""
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    inner = any(attribute.HasField("g") for attribute in node.attribute)  # it would miss what the outer graph gives
+    if inner or not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=domain):
+        return  # what runtimes add to the standard has no schema
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = onnx.IR_VERSION, {"": version, domain: version}
+    try:
+        onnx.checker.check_node(node, context)
+    except onnx.checker.ValidationError as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
 
 
 def opset(model: onnx.ModelProto, where: str = "the model") -> int:

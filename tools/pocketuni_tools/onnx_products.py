@@ -114,7 +114,7 @@ def conv(b: Importer, call: Call) -> Operand:
 
 
 def parse_einsum(call: Call) -> tuple[list[str], str]:
-    left, arrow, out = call.get("equation").replace(" ", "").partition("->")
+    left, arrow, out = call.get("equation", "").replace(" ", "").partition("->")
     terms = left.split(",")
     plain = arrow and all(len(set(term)) == len(term) and term.isalpha() for term in (*terms, out))
     if not plain or len(terms) != 2 or len(terms) != len(call.inputs):

@@ -210,7 +210,7 @@ def cumsum(b: Importer, call: Call) -> Operand:
     moved = b.transpose(b.cast(x, "float32"), perm)
     old = b.shape(moved)
     op = {(0, 0): "greater_equal", (1, 0): "greater", (0, 1): "less_equal", (1, 1): "less"}
-    chosen = op[call.get("exclusive", 0), call.get("reverse", 0)]
+    chosen = op[bool(call.get("exclusive", 0)), bool(call.get("reverse", 0))]
     weights = b.cast(order_mask(b, chosen, old[-1], old[-1]), "float32")
     wide = join(b, "mul", b.reshape(moved, (*old[:-1], Size(1), old[-1])), weights)
     total = reduce(b, "reduce_sum", wide, [-1], keep=False)
@@ -222,9 +222,11 @@ def if_(b: Importer, call: Call) -> list[Any]:
     """Where the condition is known, its branch is walked in place."""
     if b.numbers(call[0]) is None:
         raise call.unsupported("a condition that depends on inputs")
-    branch: onnx.GraphProto = call.get("then_branch" if call[0].array.any() else "else_branch")
+    branch = call.get("then_branch" if call[0].array.any() else "else_branch", onnx.GraphProto())
     for tensor in branch.initializer:
         b.env[tensor.name] = Known(array_of(tensor, b.folder), tensor.name)
     b.walk(branch.node, f" of a branch of {call.name!r}, {call.position}")
     b.call = call
+    if missing := [item.name for item in branch.output if item.name not in b.env]:
+        raise ValueError(f"nothing writes {missing[0]!r}, which the branch returns")
     return [b.env[item.name] for item in branch.output]

@@ -19,7 +19,7 @@ from onnx import helper
 from .ir import Graph, UnsupportedOp, Value
 from .onnx_fold import fold, fold_sizes
 from .onnx_grid import Grid, follow, grid_of_array
-from .onnx_load import array_of, dtype_name, dtype_of, opset
+from .onnx_load import array_of, check_node, dtype_name, dtype_of, opset
 from .onnx_sizes import OPAQUE, Size, product, size
 
 Sizes = tuple[Size, ...]
@@ -63,12 +63,15 @@ class Call:
         self.attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
 
     def __getitem__(self, place: int) -> Any:
-        """An operand, or None."""
+        """An operand; None for an optional one that is absent."""
         return self.inputs[place] if place < len(self.inputs) else None
 
     def get(self, name: str, default: Any = None) -> Any:
         value = self.attributes.get(name, default)
-        return value.decode() if isinstance(value, bytes) else value
+        value = value.decode() if isinstance(value, bytes) else value
+        if default is not None and not isinstance(value, type(default)):
+            raise ValueError(f"the attribute {name!r} is {type(value).__name__}, expected {type(default).__name__}")
+        return value
 
     @property
     def outputs(self) -> int:
@@ -96,6 +99,8 @@ class Importer:
     # Operands.
 
     def shape(self, value: Operand) -> Sizes:
+        if value is None:
+            raise ValueError("an operand is missing")
         array = value.array if isinstance(value, Known) else self.graph.constants.get(value)
         return self.shapes[value] if array is None else tuple(map(size, array.shape))
 
@@ -275,6 +280,8 @@ class Importer:
 
     def _input(self, item: onnx.ValueInfoProto) -> None:
         what = f"input {item.name!r}"
+        if not item.name or item.name in self.env:
+            raise ValueError(f"{what} has no name of its own")
         if not item.type.HasField("tensor_type") or not item.type.tensor_type.HasField("shape"):
             raise ValueError(f"{what} is not a tensor of known rank")
         shape: list[int | str] = []
@@ -295,9 +302,9 @@ class Importer:
             self.call = Call(node, inputs, self.version, position)
             try:
                 results = self._results(self.call)
-            except (ValueError, TypeError, IndexError) as error:
-                if isinstance(error, UnsupportedOp):
-                    raise
+            except UnsupportedOp:
+                raise
+            except (ValueError, TypeError, IndexError, ArithmeticError) as error:
                 raise ValueError(f"{node.op_type} {self.call.name!r}, {position}: {error}") from error
             for name, value in zip(node.output, results, strict=False):
                 self.env[name] = value
@@ -305,6 +312,7 @@ class Importer:
                     value.name = name
 
     def _results(self, call: Call) -> list[Any]:
+        check_node(call.node, self.version)
         arrays = [None if value is None else getattr(value, "array", value) for value in call.inputs]
         if not any(isinstance(array, str) for array in arrays):
             symbolic = any(array is not None and array.dtype == object for array in arrays)
