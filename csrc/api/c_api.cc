@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "api/c_errors.h"
 #include "api/pocketuni.h"
 #include "base/error.h"
 #include "graph/session.h"
@@ -15,17 +16,13 @@
 #define POCKETUNI_VERSION "unknown"
 #endif
 
-using pocketuni::Error;
 using pocketuni::fail_argument;
+using pocketuni::guarded;
+using pocketuni::require;
 using pocketuni::Session;
-using pocketuni::Status;
 using pocketuni::Tensor;
 using pocketuni::TowerSpec;
 using pocketuni::ValueSpec;
-
-struct pu_model {
-  std::shared_ptr<const pocketuni::Model> model;
-};
 
 struct pu_session {
   Session session;
@@ -35,53 +32,6 @@ struct pu_session {
 };
 
 namespace {
-
-// A fixed array, so that reporting "out of memory" needs none.
-thread_local char last_error[1024] = "";
-
-pu_status report(pu_status status, const char* message) noexcept {
-  std::snprintf(last_error, sizeof last_error, "%s", message);
-  return status;
-}
-
-pu_status status_of(Status status) noexcept {
-  switch (status) {
-    case Status::kOk:
-      return PU_OK;
-    case Status::kInvalidArgument:
-      return PU_INVALID_ARGUMENT;
-    case Status::kIo:
-      return PU_IO;
-    case Status::kFormat:
-      return PU_FORMAT;
-    case Status::kOutOfMemory:
-      return PU_OUT_OF_MEMORY;
-    case Status::kInternal:
-      return PU_INTERNAL;
-  }
-  return PU_INTERNAL;
-}
-
-/// Runs `body` and turns whatever it throws into a status.
-template <typename Body>
-pu_status guarded(Body body) noexcept {
-  try {
-    body();
-    return PU_OK;
-  } catch (const Error& error) {
-    return report(status_of(error.status()), error.what());
-  } catch (const std::bad_alloc&) {
-    return report(PU_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& error) {
-    return report(PU_INTERNAL, error.what());
-  } catch (...) {
-    return report(PU_INTERNAL, "an unknown exception");
-  }
-}
-
-void require(const void* argument, const char* function, const char* name) {
-  if (argument == nullptr) fail_argument(std::string(function) + ": " + name + " is NULL");
-}
 
 /// Position of the value called `name` among `indices`; throws an Error that lists the names there are.
 size_t find_value(const TowerSpec& spec, const std::vector<uint32_t>& indices, const char* name, const char* kind) {
@@ -141,7 +91,7 @@ void describe(const TowerSpec& spec, const std::vector<uint32_t>& indices, size_
 
 const char* pu_version(void) { return POCKETUNI_VERSION; }
 
-const char* pu_last_error(void) { return last_error; }
+const char* pu_last_error(void) { return pocketuni::last_error(); }
 
 pu_status pu_model_open(const char* path, pu_model** model) {
   return guarded([&] {

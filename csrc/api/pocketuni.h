@@ -91,6 +91,64 @@ PU_API pu_status pu_session_run(pu_session* session);
 /* A view of a result of the last run, valid until the next run; an error after a run that failed. */
 PU_API pu_status pu_session_get_output(const pu_session* session, const char* name, pu_tensor* tensor);
 
+/* --- Speech ---------------------------------------------------------------------------------------------------------
+ *
+ *   pu_speech* speech;
+ *   pu_speech_start(model, NULL, &speech);
+ *   pu_speech_push_text(speech, text, strlen(text));
+ *   pu_speech_finish_text(speech);
+ *   while (pu_speech_next(speech, &samples, &count) == PU_OK && count > 0) play(samples, count);
+ *   pu_speech_free(speech);
+ *
+ * examples/say.c is a whole program. */
+
+/* Voices stored in a model; 0 for one that cannot speak. The first is the one that speaks when none is named. */
+PU_API size_t pu_model_voice_count(const pu_model* model);
+/* Name of a voice, or NULL when the index is out of range. */
+PU_API const char* pu_model_voice_name(const pu_model* model, size_t index);
+
+typedef struct pu_speech pu_speech;
+
+/* Fill it with pu_speech_defaults, then change what should differ. */
+typedef struct pu_speech_options {
+  size_t struct_size;        /* set by pu_speech_defaults: tells the library which version of this struct it gets */
+  const char* voice;         /* name of a stored voice; NULL: the first */
+  const float* voice_vector; /* or 192 floats, copied: a voice of one's own; NULL: the named one */
+  double speed;              /* 0.25 to 4; 2 is twice as fast */
+  double pitch;              /* semitones, -12 to 12 */
+  double volume;             /* 0 to 10; what would leave [-1, 1] is bent back softly */
+  uint32_t seed;             /* of the noise in the voice */
+  int32_t threads;           /* 1 to 64; 0: as many as this process may use, at most 4 */
+  const char* isa;           /* NULL: the fastest */
+  size_t chunk_frames;       /* 256 samples each, for every chunk; 0: few in the first, then more and more */
+} pu_speech_options;
+
+typedef struct pu_word {
+  const char* text;          /* as it is spoken, UTF-8 */
+  uint64_t begin, end;       /* bytes of the text, counted from the first push; words of one number share them */
+  double start, stop;        /* seconds from the first sample */
+} pu_word;
+
+PU_API void pu_speech_defaults(pu_speech_options* options);
+/* Starts speech; `options` NULL: the defaults. The speech keeps what it needs of the model. */
+PU_API pu_status pu_speech_start(const pu_model* model, const pu_speech_options* options, pu_speech** speech);
+/* Appends text, UTF-8 in pieces of any size (a piece may end within a character); copied. */
+PU_API pu_status pu_speech_push_text(pu_speech* speech, const char* text, size_t bytes);
+/* No more text comes. A later push starts another text; seconds and bytes go on. */
+PU_API pu_status pu_speech_finish_text(pu_speech* speech);
+/* Computes the next chunk: float samples in [-1, 1], mono, valid until the next call for this speech. A count of 0 means
+ * that more text must come first, or, when the text is finished or the speech cancelled, the end. After a failure that
+ * comes from the text (faulty markup), that sentence is skipped and the next call goes on. */
+PU_API pu_status pu_speech_next(pu_speech* speech, const float** samples, size_t* count);
+/* The words that begin in the last chunk; valid until the next pu_speech_next. */
+PU_API size_t pu_speech_word_count(const pu_speech* speech);
+PU_API pu_status pu_speech_word(const pu_speech* speech, size_t index, pu_word* word);
+/* Samples a second: 22050. */
+PU_API int32_t pu_speech_rate(const pu_speech* speech);
+/* Ends the speech early: no further chunk begins. The only call that any thread may make at any time. */
+PU_API void pu_speech_cancel(pu_speech* speech);
+PU_API void pu_speech_free(pu_speech* speech);
+
 #ifdef __cplusplus
 }
 #endif

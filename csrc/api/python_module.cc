@@ -1,4 +1,4 @@
-// pocketuni._core: Model and Session for Python. Conversions happen under the GIL, opening and running without it.
+// pocketuni._core: Model and Session for Python; python_speech.cc adds Speech. Conversions happen under the GIL, opening and running without it.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "api/python_module.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "graph/session.h"
@@ -19,6 +20,26 @@
 
 namespace py = pybind11;
 using namespace pocketuni;
+
+py::list PyModel::tensors() const {
+  py::list list;
+  for (const TensorEntry& tensor : model->file().tensors()) {
+    py::dict entry;
+    entry["name"] = tensor.name;
+    entry["encoding"] = encoding_name(tensor.encoding);
+    entry["dims"] = py::tuple(py::cast(tensor.dims));
+    entry["size"] = tensor.size;
+    list.append(entry);
+  }
+  return list;
+}
+
+py::bytes PyModel::blob(const std::string& name) const {
+  for (const Blob& blob : model->file().blobs()) {
+    if (blob.name == name) return py::bytes(reinterpret_cast<const char*>(blob.data), blob.size);
+  }
+  fail_argument("the model has no blob '" + name + "'");
+}
 
 namespace {
 
@@ -87,32 +108,6 @@ py::list node_list(const ModelFile& file, const TowerSpec& tower) {
   }
   return nodes;
 }
-
-struct PyModel {
-  std::shared_ptr<const Model> model;
-
-  const TowerSpec& tower(const std::string& name) const { return model->file().towers()[model->tower_index(name)]; }
-
-  py::list tensors() const {
-    py::list list;
-    for (const TensorEntry& tensor : model->file().tensors()) {
-      py::dict entry;
-      entry["name"] = tensor.name;
-      entry["encoding"] = encoding_name(tensor.encoding);
-      entry["dims"] = py::tuple(py::cast(tensor.dims));
-      entry["size"] = tensor.size;
-      list.append(entry);
-    }
-    return list;
-  }
-
-  py::bytes blob(const std::string& name) const {
-    for (const Blob& blob : model->file().blobs()) {
-      if (blob.name == name) return py::bytes(reinterpret_cast<const char*>(blob.data), blob.size);
-    }
-    fail_argument("the model has no blob '" + name + "'");
-  }
-};
 
 // --- inputs ----------------------------------------------------------------------------------------------------------
 
@@ -379,4 +374,6 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("threads", &PySession::threads)
       .def("set_profiling", &PySession::set_profiling, py::arg("on"))
       .def("profile", &PySession::profile);
+
+  bind_speech(m);
 }

@@ -1,0 +1,96 @@
+// Speech while its text arrives: the face of csrc/speech.
+//
+//   SpeechStream speech(model, options);
+//   speech.push("Any amount of text. ");
+//   while (const SpeechChunk* chunk = speech.next()) play(chunk->samples);   // all that is complete
+//   speech.finish();
+//   while (const SpeechChunk* chunk = speech.next()) play(chunk->samples);   // the rest
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/session.h"
+#include "speech/prosody.h"
+#include "speech/text_frontend.h"
+#include "speech/voice_chain.h"
+#include "speech/voice_towers.h"
+
+namespace pocketuni {
+
+constexpr double kMaxVolume = 10.0;
+constexpr size_t kMaxChunkFrames = 4096;
+
+struct SpeechOptions {
+  std::string voice;          ///< name of a stored voice; "" means the first of the file
+  std::vector<float> vector;  ///< 192 floats: a voice of one's own, instead of a name
+  double speed = 1;           ///< kMinSpeed .. kMaxSpeed; 2 is twice as fast
+  double semitones = 0;       ///< -kMaxSemitones .. kMaxSemitones, added to the pitch
+  double volume = 1;          ///< 0 .. kMaxVolume; what would leave [-1, 1] is bent back softly
+  uint32_t seed = 0;          ///< of the noise in the voice: another one sounds the same and has other samples
+  int threads = 0;            ///< 0: as many as this process may use, at most 4
+  const char* isa = nullptr;  ///< null: the fastest, or POCKETUNI_ISA
+  size_t chunk_frames = 0;    ///< of 256 samples, for every chunk; 0: few in the first, then more and more
+};
+
+struct SpokenWord {
+  std::string text;     ///< as it is spoken
+  uint64_t begin, end;  ///< bytes of the text, counted from the first push
+  int64_t start, stop;  ///< samples of the speech, counted from the first chunk
+};
+
+struct SpeechChunk {
+  std::vector<float> samples;     ///< in [-1, 1], at kRateHz
+  std::vector<SpokenWord> words;  ///< those that begin in these samples, or between them and the chunk before
+};
+
+/// One text, or several after each other. Samples depend on the text, voice, options and seed only: not on the size of
+/// the chunks, the number of threads or how the text was cut. Memory does not grow with the length of the speech. One
+/// caller at a time, but for cancel(); streams over one model are independent of each other.
+class SpeechStream {
+ public:
+  /// Throws Error(kInvalidArgument) for an option out of range, an unknown voice, and a model that cannot speak.
+  SpeechStream(std::shared_ptr<const Model> model, const SpeechOptions& options);
+
+  /// UTF-8 in pieces of any size.
+  void push(std::string_view text);
+  /// The text is complete. A further push starts another, and sample and byte counts go on.
+  void finish();
+  /// The next chunk, valid until the next call; null when more text must come first, at the end, and after cancel().
+  /// Throws Error(kInvalidArgument) for faulty markup in the text; that sentence is skipped and the next call goes on.
+  const SpeechChunk* next();
+  /// Any thread may call it, at any time: no further chunk begins.
+  void cancel() { cancelled_ = true; }
+  bool cancelled() const { return cancelled_; }
+
+ private:
+  bool begin_utterance();
+  size_t chunk_size();
+  void take_gap(size_t most_samples);
+  void take_words();
+  void shape_samples();
+
+  SpeechOptions options_;
+  std::vector<float> speaker_;
+  TextFrontEnd front_end_;
+  VoiceEncoder encoder_;
+  VoiceChain chain_;
+  FramePlan plan_;
+  std::atomic<bool> cancelled_{false};
+
+  bool speaking_ = false;         // in an utterance
+  size_t frame_ = 0;              // of the utterance, next to be returned
+  size_t next_gap_ = 0;           // of plan_.gaps()
+  int64_t gap_left_ = 0;          // samples of the gap before frame_
+  int64_t returned_ = 0;          // samples, of all chunks
+  size_t growing_ = 0;            // frames of the next chunk
+  std::deque<SpokenWord> words_;  // of the utterance, not yet returned
+  SpeechChunk chunk_;
+};
+
+}  // namespace pocketuni
