@@ -7,5 +7,6 @@ result = model.towers["text"].run(input_ids=ids, attention_mask=mask)
 
 from ._core import ModelFileError, __version__
 from .model import Model, TensorSpec, Tower
+from .speech import Audio, SpeechStream, Word
 
-__all__ = ["Model", "ModelFileError", "TensorSpec", "Tower", "__version__"]
+__all__ = ["Audio", "Model", "ModelFileError", "SpeechStream", "TensorSpec", "Tower", "Word", "__version__"]

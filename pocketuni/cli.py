@@ -34,6 +34,15 @@ BENCH_EXAMPLES = """examples:
 Inputs are random (seeded): indices lie inside the tables that they index, other integers and bools are 1. Dimensions
 that no --shape names are 1 for "batch" and 128 for others."""
 
+SAY_EXAMPLES = """examples:
+  pocketuni say "Hello world." -o hello.wav
+  pocketuni say -f book.txt -o book.ogg --speed 1.2 --timestamps book.srt
+  fortune | pocketuni say --play
+  pocketuni say "Hello world." -o - | aplay -f S16_LE -r 22050
+
+`-o -` writes raw 16-bit samples, mono, 22,050 a second, each as soon as it is computed. Files are
+.wav, .flac or .ogg."""
+
 CONVERT_EXAMPLES = """examples:
   pocketuni convert sentence-transformers path/to/all-MiniLM-L6-v2 -o minilm.puni --weights int8
   pocketuni convert onnx encoder.onnx -o encoder.puni
@@ -91,6 +100,18 @@ def doctor(args: argparse.Namespace) -> int:
     return main(as_json=args.json)
 
 
+def say(args: argparse.Namespace) -> int:
+    from .say_ import say
+
+    return say(args)
+
+
+def voices(args: argparse.Namespace) -> int:
+    from .say_ import voices
+
+    return voices(args)
+
+
 def convert(arguments: Sequence[str]) -> int:
     """Hands over to pocketuni_tools, which the extra `tools` completes."""
     try:
@@ -132,6 +153,8 @@ threads_number.__name__ = rounds_number.__name__ = "number"  # argparse: "invali
 
 
 def make_parser() -> argparse.ArgumentParser:
+    from .say_ import add_say_options
+
     parser = argparse.ArgumentParser(prog="pocketuni", description="Runs compact models on a CPU.")
     parser.add_argument("--version", action="version", version=f"pocketuni {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -147,6 +170,20 @@ def make_parser() -> argparse.ArgumentParser:
     def add_run_options(command: argparse.ArgumentParser) -> None:
         command.add_argument("--threads", type=threads_number, help="1 to 64; without: as many as this process may use")
         command.add_argument("--isa", help="instruction set, one of those that `pocketuni doctor` lists")
+
+    one = add("say", say, "speak a text into a file, a pipe or the sound output", SAY_EXAMPLES)
+    add_say_options(one)
+    one.add_argument("-o", "--output", metavar="OUT", help="a .wav, .flac or .ogg file, or - for raw samples")
+    add_run_options(one)
+
+    one = add("stream", say, "speak a text as raw 16-bit samples on standard output: say -o -")
+    add_say_options(one)
+    one.set_defaults(output="-")
+    add_run_options(one)
+
+    one = add("voices", voices, "list the voices of a model")
+    one.add_argument("-m", "--model", help="without: the model in the package")
+    one.add_argument("--json", action="store_true", help="print one JSON object")
 
     one = add("embed", embed, "print embeddings of texts", EMBED_EXAMPLES)
     one.add_argument("model", metavar="MODEL", help="a .puni file with a text tower")

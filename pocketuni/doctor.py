@@ -20,6 +20,9 @@ from .text_table import size_text, table
 OPTIONAL = {
     "tokenizers": "embedding text (extra: text)",
     "sentencepiece": "embedding text, SentencePiece models (extra: text)",
+    "soundfile": "saving speech as .flac and .ogg (extra: audio)",
+    "sounddevice": "say --play (extra: play)",
+    "matplotlib": "pictures of speech (extra: plot)",
     "torch": "convert (extra: tools)",
     "onnx": "convert onnx (extra: tools)",
     "safetensors": "convert (extra: tools)",

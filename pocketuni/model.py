@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, speech
 from .embedding import TextEmbedder
 
 MAX_THREADS = 64
@@ -200,6 +200,57 @@ class Model:
                 self._embedder = TextEmbedder.of(self)
             embedder = self._embedder
         return embedder.embed(texts)
+
+    @property
+    def options(self) -> tuple[int, str]:
+        """Threads (0: as many as may be used) and instruction set."""
+        return self._arguments[0] or 0, self._isa
+
+    @property
+    def voices(self) -> dict[str, dict[str, Any]]:
+        """Name -> what the file says about the voice (`sex`, `accent`, `source`, ...); empty when it cannot speak."""
+        return speech.voices(self)
+
+    def say(
+        self,
+        text: str,
+        voice: Any = None,
+        speed: float = 1.0,
+        pitch: float = 0.0,
+        volume: float = 1.0,
+        seed: int | None = None,
+    ) -> speech.Audio:
+        """Speaks a text: float32 samples at 22,050 Hz, and the words with their times.
+
+        voice: one of `voices`, or 192 floats; None means the default.
+        speed: 0.25 to 4, 2 is twice as fast. pitch: semitones, -12 to 12. volume: 0 to 10; what would leave [-1, 1] is
+        bent back softly. seed: of the noise in the voice, 0 to 2^32 - 1; None means 0.
+
+        The same arguments give the same samples, with any number of threads. A text without words gives no samples.
+        Raises ValueError for an option out of range, an unknown voice (naming those there are), faulty markup, and a
+        model that cannot speak. Releases the GIL while it computes.
+        """
+        chunk_frames = 64  # nobody waits for the first one
+        return speech.say(speech.start(self, voice, speed, pitch, volume, seed, chunk_frames), text)
+
+    def stream(
+        self,
+        text: str | Iterable[str],
+        voice: Any = None,
+        speed: float = 1.0,
+        pitch: float = 0.0,
+        volume: float = 1.0,
+        seed: int | None = None,
+        chunk_frames: int | None = None,
+    ) -> speech.SpeechStream:
+        """Speaks a text, or pieces of one as they come, in chunks: an iterator of `Audio`, whose samples in a row are
+        those of `say`. The first chunk is short and does not wait for the rest of the sentence; of pieces, speech
+        starts when the first sentence is complete.
+
+        chunk_frames: 256 samples each, for every chunk, 1 to 4096; None means few in the first, then more and more.
+        Other arguments and errors are those of `say`. Ends early with `close()`, with a `with` block, or forgotten.
+        """
+        return speech.SpeechStream(speech.start(self, voice, speed, pitch, volume, seed, chunk_frames), text)
 
     def blob(self, name: str) -> bytes:
         """A file stored in the model, e.g. a tokenizer. Raises ValueError when there is none of that name."""

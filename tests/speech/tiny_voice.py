@@ -1,4 +1,4 @@
-"""A voice model of a few kilobytes with the towers of docs/voice.md: random weights, so it babbles, but what it says has
+"""A small voice model with the towers of docs/voice.md. Its weights are random, so it babbles; but what it says has
 words, pauses and a pitch."""
 
 from __future__ import annotations
