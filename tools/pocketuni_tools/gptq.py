@@ -26,9 +26,21 @@ def hessian(x: np.ndarray) -> np.ndarray:
 
 def factor(moment: np.ndarray) -> np.ndarray:
     """The upper Cholesky factor of the inverse: row k tells how the error at input k spreads over the later ones."""
-    lower = np.linalg.cholesky(moment[::-1, ::-1])  # H = U U^T with U upper, flipped
-    upper = lower[::-1, ::-1]
-    return np.linalg.inv(upper).astype(np.float32)
+    lower = np.linalg.cholesky(moment[::-1, ::-1])  # flipped: H = U U^T with U upper
+    return inverse_upper(np.ascontiguousarray(lower[::-1, ::-1])).astype(np.float32)
+
+
+def inverse_upper(u: np.ndarray) -> np.ndarray:
+    """The inverse of an upper triangular matrix, by halves: products instead of a general elimination."""
+    size = len(u)
+    if size <= 64:
+        return np.linalg.inv(u)
+    half = size // 2
+    result = np.zeros_like(u)
+    first, last = inverse_upper(u[:half, :half]), inverse_upper(u[half:, half:])
+    result[:half, :half], result[half:, half:] = first, last
+    result[:half, half:] = -np.matmul(np.matmul(first, u[:half, half:]), last)
+    return result
 
 
 def output_error(error: np.ndarray, moment: np.ndarray) -> np.ndarray:
@@ -48,13 +60,12 @@ def order_of(moment: np.ndarray, grouped: bool) -> np.ndarray:
 
 
 def compensate(
-    w: np.ndarray, moment: np.ndarray, order: np.ndarray, scales_of: Scales, low: int, high: int
+    w: np.ndarray, spread: np.ndarray, order: np.ndarray, scales_of: Scales, low: int, high: int
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Rounds w [N, K] to low..high, inputs in `order`. `scales_of(block [N, 32], inputs [32])` gives the scales [N] of
-    the inputs that come next. Returns q int8 [N, K], inputs in their old order, and the scales in the order of asking.
-    """
+    """Rounds w [N, K] to low..high, inputs in `order`; `spread` is the `factor` of the moment in that order.
+    `scales_of(block [N, 32], inputs [32])` gives the scales [N] of the inputs that come next. Returns q int8 [N, K],
+    inputs in their old order, and the scales in the order of asking."""
     work = np.ascontiguousarray(w.T[order], np.float32)  # [K, N]: one input is one row
-    spread = factor(moment[np.ix_(order, order)])
     whole = np.empty_like(work)
     scales = []
     for begin in range(0, len(work), GROUP):
@@ -79,10 +90,11 @@ def round_int8(w: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     without compensation, that errs least on x."""
     moment = hessian(x)
     order = order_of(moment, grouped=False)
+    spread = factor(moment[np.ix_(order, order)])
     best_q, best_scale = quantize_int8(w)
     best = output_error(best_q * best_scale[:, None] - w, moment)
     for scale in {scale.tobytes(): scale for scale in (best_scale, peak_scale(w))}.values():
-        q, _ = compensate(w, moment, order, lambda block, inputs, s=scale: s, -127, 127)
+        q, _ = compensate(w, spread, order, lambda block, inputs, s=scale: s, -127, 127)
         error = output_error(q * scale[:, None] - w, moment)
         better = error < best
         best_q[better], best_scale[better], best[better] = q[better], scale[better], error[better]
@@ -104,7 +116,7 @@ def round_int4(w: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     def scales_of(block: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         return int4_scales(block, weight=importance[inputs])[:, 0]
 
-    q, scales = compensate(w, moment, order, scales_of, -8, 7)
+    q, scales = compensate(w, factor(moment[np.ix_(order, order)]), order, scales_of, -8, 7)
     scale = np.zeros((len(w), w.shape[1] // GROUP), np.float32)
     for place, values in zip(order[::GROUP] // GROUP, scales, strict=True):
         scale[:, place] = values

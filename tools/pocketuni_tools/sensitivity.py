@@ -21,7 +21,7 @@ from .report import cosines, stack
 from .source import Outputs, Tower
 
 TARGET = 0.99  # mean cosine of the worst output
-MARGIN = 0.0015  # for texts that are unlike those measured
+MARGIN = 0.0025  # texts for which it was not measured do a little worse
 TRIES = 4
 
 
