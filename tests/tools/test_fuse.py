@@ -336,7 +336,17 @@ def test_constant_row_goes_into_the_smallest_table():
     b = Builder(ids=("int64", ("batch", "time")))
     shape = ("batch", "time", 32)
     words = b.op("embedding", "ids", b.constant(normal(50, 32), "words"), shape=shape)
-    zeros = b.op("expand", b.constant(np.zeros((1, 1), np.int64)), shape=("batch", "time"), dtype="int64")
+    zeros = b.op(
+        "slice",
+        b.constant(np.zeros((1, 20), np.int64)),
+        shape=(1, "time"),
+        dtype="int64",
+        axes=[1],
+        starts=[0],
+        ends=["time"],
+        steps=[1],
+    )
+    zeros = b.op("expand", zeros, shape=("batch", "time"), dtype="int64")
     types = b.op("embedding", zeros, b.constant(normal(2, 32), "types"), shape=shape)
     y = b.op("add", words, types, shape=shape)
     place = b.constant(np.arange(20)[None], "places")
@@ -362,6 +372,23 @@ def test_views_casts_and_repeats_leave_nothing_behind():
     first, second = (b.op("exp", y, shape=shape) for _ in range(2))
     out = b.op("add", first, second, shape=shape)
     check(b.done(out), x_array(), ["exp", "add"])
+
+
+def test_transpose_between_joined_dimensions_is_one_transpose():
+    b = Builder(x=("float32", ("batch", 4, "time", 8)))
+    y = b.op("reshape", "x", shape=(None, "time", 8))
+    y = b.op("transpose", y, shape=(None, 8, "time"), perm=[0, 2, 1])
+    y = b.op("reshape", y, shape=("batch", 4, 8, "time"))
+    graph = check(b.done(y), {"x": normal(2, 4, 5, 8)}, ["transpose"])
+    assert graph.nodes[0].attributes["perm"] == [0, 1, 3, 2]
+
+
+def test_transpose_of_other_joined_dimensions_is_left_alone():
+    b = Builder(x=("float32", (6, 4, 5, 8)))
+    y = b.op("reshape", "x", shape=(24, 8, 5))
+    y = b.op("transpose", y, shape=(24, 5, 8), perm=[0, 2, 1])
+    y = b.op("reshape", y, shape=(6, 4, 8, 5))
+    check(b.done(y), {"x": normal(6, 4, 5, 8)}, ["reshape", "transpose", "reshape"])
 
 
 def test_output_that_is_only_a_view_keeps_its_name():

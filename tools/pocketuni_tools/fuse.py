@@ -151,8 +151,10 @@ def constant_row(view: View, node: Node) -> bool:
             continue
         if lookup.op != "embedding" or view.constant(lookup.inputs[1]) is None:
             continue
-        ids = view.maker(lookup.inputs[0], "expand")
-        ids = view.constant(ids.inputs[0] if ids is not None else lookup.inputs[0])
+        source = lookup.inputs[0]
+        while (step := view.maker(source, "expand", "slice", "reshape")) is not None:
+            source = step.inputs[0]
+        ids = view.constant(source)
         if ids is None or not ids.size or (ids != ids.flat[0]).any():
             continue
         table, row = view.constant(lookup.inputs[1]), int(ids.flat[0])

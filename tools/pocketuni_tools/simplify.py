@@ -44,6 +44,25 @@ def one_transpose(view: View, node: Node) -> bool:
     return True
 
 
+def batched_turn(view: View, node: Node) -> bool:
+    """Leading dimensions joined, the last two swapped, leading dimensions split again: one transpose."""
+    turn = view.maker(node.inputs[0], "transpose") if node.op == "reshape" else None
+    joined = view.maker(turn.inputs[0], "reshape") if turn is not None else None
+    if joined is None:
+        return False
+    rank, x = view.rank(joined.outputs[0]), joined.inputs[0]
+    if list(turn.attributes["perm"]) != [*range(rank - 2), rank - 1, rank - 2]:
+        return False
+    shape, target = view.shape(x), view.shape(node.outputs[0])
+    if None in shape or shape[-2:] != view.shape(joined.outputs[0])[-2:]:
+        return False
+    if target != (*shape[:-2], shape[-1], shape[-2]):
+        return False
+    count = len(shape)
+    view.become(node, "transpose", [x], perm=[*range(count - 2), count - 1, count - 2])
+    return True
+
+
 def moves_ones_only(view: View, node: Node) -> bool:
     """A transpose that moves nothing but dimensions of size 1 is a reshape."""
     if node.op != "transpose":
@@ -170,7 +189,7 @@ def fold_constants(graph: Graph) -> int:
     return changes
 
 
-RULES = (one_reshape, one_transpose, moves_ones_only, no_cast, no_expand, neutral, double_negation)
+RULES = (one_reshape, one_transpose, batched_turn, moves_ones_only, no_cast, no_expand, neutral, double_negation)
 
 
 def simplify(graph: Graph) -> None:
