@@ -287,6 +287,26 @@ def test_constants_that_lie_about_their_size_are_refused():
     assert sum(array.nbytes for array in graph.constants.values()) < 100
 
 
+@pytest.mark.filterwarnings("ignore:overflow|invalid value:RuntimeWarning")
+def test_damaged_models_give_errors_and_nothing_else():
+    random, refused = np.random.default_rng(1), 0
+    models = [case.model(case.opsets[-1]).SerializeToString() for case in CASES]
+    for _ in range(1500):
+        data = bytearray(models[random.integers(len(models))])
+        for place in random.integers(0, len(data), random.integers(1, 4)):
+            data[place] = random.choice([0, 1, 127, 255, data[place] ^ 1])
+        model = onnx.ModelProto()
+        try:
+            model.ParseFromString(bytes(data))
+        except Exception:  # not even a message: `test_files_that_are_no_models` has those
+            continue
+        try:
+            import_onnx(model)
+        except ValueError as error:
+            refused += bool(str(error))
+    assert refused > 50
+
+
 # Sizes.
 
 

@@ -7,7 +7,7 @@ import os
 import onnx
 
 # The modules of handlers are imported because they register themselves.
-from . import onnx_contrib, onnx_index, onnx_ops, onnx_products, onnx_shapes  # noqa: F401
+from . import onnx_contrib, onnx_conv, onnx_index, onnx_ops, onnx_products, onnx_shapes  # noqa: F401
 from .ir import Graph
 from .onnx_load import load
 from .onnx_walk import Importer

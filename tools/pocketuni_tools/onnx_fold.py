@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Arrays = "Sequence[np.ndarray | None]"
 MAX_ELEMENTS = 1 << 26  # of a constant that an operator makes out of less
+MAX_SIZES = 1024  # elements of a tensor of symbols
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 ENLARGING = {"Expand", "ConstantOfShape", "Tile", "Range", "Pad", "Resize", "Upsample", "OneHot", "EyeLike"}
 CONSTANT_KINDS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
@@ -124,7 +125,7 @@ def reduce_prod(call: Call, arrays: Arrays) -> np.ndarray | None:
 
 def expand(call: Call, arrays: Arrays) -> np.ndarray | None:
     shape = settle(arrays[1])
-    if shape.dtype == object or np.prod(shape.astype(float)) > MAX_ELEMENTS:
+    if shape.dtype == object or np.prod(shape.astype(float)) > MAX_SIZES:
         return None
     return arrays[0] * np.ones(shape.astype(np.int64).tolist(), dtype=object)
 
@@ -162,8 +163,9 @@ SYMBOLIC: dict[str, Callable[[Any, Any], np.ndarray | None]] = {
 
 def fold_sizes(call: Call, arrays: Arrays) -> list[np.ndarray] | None:
     """Results of a node whose operands are constants and sizes, or None where only a running graph can tell."""
-    whole = all(array is None or array.dtype == object or array.dtype.kind in "iub" for array in arrays)
-    if not whole:
+    given = [array for array in arrays if array is not None]
+    whole = all(array.dtype == object or array.dtype.kind in "iub" for array in given)
+    if not whole or any(array.size > MAX_SIZES for array in given):
         return None
     try:
         if call.op in FUNCTIONS:

@@ -87,6 +87,8 @@ def split(b: Importer, call: Call) -> list[Operand]:
         sizes = [item.constant for item in b.dims(call[1], "sizes")]
     if sizes is None:
         size, count = b.shape(x)[axis].constant, call.get("num_outputs", len(call.node.output))
+        if count != len(call.node.output):
+            raise ValueError(f"{len(call.node.output)} results of {count} parts")
         if size is None:
             raise call.unsupported("equal parts of a dynamic dimension")
         part = -(-size // count)

@@ -83,33 +83,6 @@ def gemm(b: Importer, call: Call) -> Operand:
     return out if row or c is None else join(b, "add", out, c)
 
 
-@handles("Conv")
-def conv(b: Importer, call: Call) -> Operand:
-    """Convolutions whose windows do not overlap: they cut a picture (or a signal) into patches and multiply each."""
-    x, weight, bias = call[0], b.numbers(call[1]), call[2]
-    if weight is None:
-        raise call.unsupported("weights that are not constants")
-    kernel, spatial = weight.shape[2:], b.shape(x)[2:]
-    steps = call.get("strides", [1] * len(kernel))
-    plain = call.get("group", 1) == 1 and not any(call.get("pads", [])) and set(call.get("dilations", [1])) == {1}
-    if tuple(steps) != tuple(kernel) or not plain or call.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise call.unsupported(f"kernel {list(kernel)}, strides {list(steps)}, pads {call.get('pads', [])}, groups "
-                               f"{call.get('group', 1)}: only patches that do not overlap")  # fmt: skip
-    if any(
-        step != 1 and (item.constant is None or item.constant % step) for item, step in zip(spatial, steps, strict=True)
-    ):
-        raise call.unsupported(f"a picture of {list(spatial)} that is not a whole number of patches {list(kernel)}")
-    batch, channels = b.shape(x)[:2]
-    counts = [item if step == 1 else Size(item.constant // step) for item, step in zip(spatial, steps, strict=True)]
-    parts = [size for pair in zip(counts, map(Size, kernel), strict=True) for size in pair]
-    x = b.reshape(x, (batch, channels, *parts))
-    places = range(2, 2 + len(parts), 2)
-    x = b.transpose(x, [0, *places, 1, *(place + 1 for place in places)])
-    x = b.reshape(x, (batch, *counts, product([channels, *map(Size, kernel)])))
-    out = linear(b, x, Known(weight.reshape(len(weight), -1), call[1].name), False, bias)
-    return b.transpose(out, [0, len(counts) + 1, *range(1, len(counts) + 1)])
-
-
 # Einsum.
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .onnx_fold import axes_of
+from .onnx_fold import MAX_ELEMENTS, axes_of
 from .onnx_index import cut
 from .onnx_load import array_of, dtype_name
 from .onnx_ops import axis_of, join, reduce
@@ -150,7 +150,7 @@ def concat(b: Importer, call: Call) -> Operand:
 
 def positions(b: Importer, length: Size, dtype: str = "int64") -> Operand:
     """0, 1, .. length - 1."""
-    if length.constant is not None:
+    if length.constant is not None and length.constant <= MAX_ELEMENTS:
         return Known(np.arange(length.constant, dtype=dtype))
     if length.dim is None:
         raise b.call.unsupported(f"a range of the length {length}")

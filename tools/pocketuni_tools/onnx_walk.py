@@ -2,7 +2,7 @@
 
 Nodes are visited once, in order. What depends on no input is computed on the way (constant folding), what depends only
 on the sizes of inputs is computed with symbols (onnx_sizes.py); everything else becomes nodes. Handlers of single
-operators are in onnx_ops.py, onnx_shapes.py, onnx_index.py and onnx_contrib.py.
+operators are in onnx_ops.py, onnx_products.py, onnx_conv.py, onnx_shapes.py, onnx_index.py and onnx_contrib.py.
 """
 
 from __future__ import annotations
