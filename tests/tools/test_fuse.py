@@ -222,6 +222,36 @@ def test_division_by_the_length_is_recognized(bound):
     check(b.done(y), {"x": normal(3, 32)}, ["l2_normalize"])
 
 
+@pytest.mark.parametrize("broadcast, bound", [(False, "clip"), (True, "maximum"), (True, None)])
+def test_mean_over_kept_tokens_becomes_pool(broadcast, bound):
+    b = Builder(**x_input(), mask=("int64", ("batch", "time")))
+    shape, one = ("batch", "time", 32), ("batch", "time", 1)
+    keep = b.op("unsqueeze", "mask", shape=one, dtype="int64", axes=[2])
+    keep = b.op("cast", keep, shape=one, to="float32")
+    width = 1
+    if broadcast:
+        keep, width = b.op("expand", keep, shape=shape), 32
+    total = b.op("reduce_sum", b.op("mul", "x", keep, shape=shape), shape=("batch", 32), axes=[1])
+    count = b.op("reduce_sum", keep, shape=("batch", width), axes=[1])
+    if bound == "clip":
+        count = b.op("clip", count, shape=("batch", width), min=1e-9)
+    elif bound == "maximum":
+        count = b.op("maximum", 1e-9, count, shape=("batch", width))
+    y = b.op("div", total, count, shape=("batch", 32))
+    graph = check(b.done(y), {**x_array(), **mask_array()}, ["pool"])
+    assert graph.nodes[0].inputs == ["x", "mask"]
+
+
+def test_weighted_mean_is_not_taken_for_a_mask():
+    b = Builder(**x_input(), weights=("float32", ("batch", "time", 1)))
+    total = b.op("mul", "x", "weights", shape=("batch", "time", 32))
+    total = b.op("reduce_sum", total, shape=("batch", 32), axes=[1])
+    count = b.op("reduce_sum", "weights", shape=("batch", 1), axes=[1])
+    y = b.op("div", total, count, shape=("batch", 32))
+    inputs = {**x_array(), "weights": np.abs(normal(2, 5, 1)) + 1}
+    check(b.done(y), inputs, ["mul", "reduce_sum", "reduce_sum", "div"])
+
+
 # Attention.
 
 

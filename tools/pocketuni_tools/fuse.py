@@ -11,6 +11,7 @@ import numpy as np
 from .fuse_attention import ATTENTION_RULES, MASK_RULES, PACK_RULES
 from .fuse_elementwise import named_function
 from .fuse_norms import NORM_RULES
+from .fuse_pool import POOL_RULES
 from .ir import Graph, Node
 from .rewrite import DERIVED, View, apply, scaled
 from .simplify import simplify
@@ -232,6 +233,7 @@ def fuse(graph: Graph) -> Graph:
     apply(graph, named_function)
     apply(graph, *NORM_RULES)
     apply(graph, *ATTENTION_RULES)
+    apply(graph, *POOL_RULES)
     simplify(graph)
     apply(graph, *MASK_RULES)
     apply(graph, linear_scale, sink_scale)
