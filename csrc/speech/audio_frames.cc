@@ -25,7 +25,13 @@ std::vector<float> hann_window() {
   return window;
 }
 
-SourceFrames::SourceFrames() : fft_(kFftSamples), window_(hann_window()), re_(kFftSamples), im_(kFftSamples) {}
+SourceFrames::SourceFrames()
+    : fft_(kFftSamples),
+      window_(hann_window()),
+      pulses_(kFftSamples),
+      noise_(kFftSamples),
+      re_(kFftSamples),
+      im_(kFftSamples) {}
 
 void SourceFrames::start(size_t frames, uint32_t seed) {
   train_ = {};
@@ -44,10 +50,14 @@ size_t SourceFrames::ready() const { return settled(frames_, train_.frames(), pu
 void SourceFrames::pull(float* rows, size_t count) {
   const int64_t end = static_cast<int64_t>(frames_ * kHopSamples);
   for (size_t r = 0; r < count; ++r, rows += kSourceWidth, ++pulled_) {
-    const int64_t begin = static_cast<int64_t>(pulled_ * kHopSamples) - static_cast<int64_t>(kEdgeSamples);
-    train_.read(begin, kFftSamples, re_.data());
-    hashed_noise(begin, kFftSamples, end, im_.data(), seed_);
-    for (size_t n = 0; n < kFftSamples; ++n) re_[n] *= window_[n], im_[n] *= window_[n];
+    // Frames overlap: only the first one of an utterance has nothing but new samples.
+    const size_t kept = pulled_ == 0 ? 0 : kFftSamples - kHopSamples, fresh = kFftSamples - kept;
+    std::copy(pulses_.end() - static_cast<ptrdiff_t>(kept), pulses_.end(), pulses_.begin());
+    std::copy(noise_.end() - static_cast<ptrdiff_t>(kept), noise_.end(), noise_.begin());
+    const auto first = static_cast<int64_t>(pulled_ * kHopSamples + kept) - static_cast<int64_t>(kEdgeSamples);
+    train_.read(first, fresh, pulses_.data() + kept);
+    hashed_noise(first, fresh, end, noise_.data() + kept, seed_);
+    for (size_t n = 0; n < kFftSamples; ++n) re_[n] = pulses_[n] * window_[n], im_[n] = noise_[n] * window_[n];
     // Two real signals, pulses and noise, are one complex signal; its spectrum falls apart into theirs by symmetry.
     fft_.forward(re_.data(), im_.data());
     for (size_t k = 0; k < kBins; ++k) {
@@ -60,7 +70,8 @@ void SourceFrames::pull(float* rows, size_t count) {
   }
 }
 
-InverseStft::InverseStft() : inverse_(kFftSamples), window_(hann_window()), frame_(kFftSamples) {}
+InverseStft::InverseStft()
+    : inverse_(kFftSamples), window_(hann_window()), frame_(kFftSamples), weights_(kHopSamples) {}
 
 void InverseStft::start(size_t frames) {
   frames_ = frames;
@@ -79,20 +90,28 @@ void InverseStft::push(const float* rows, size_t count) {
 
 size_t InverseStft::ready() const { return settled(frames_, pushed_, pulled_); }
 
-void InverseStft::pull(float* samples, size_t count) {
+/// What the windows of all frames add up to, squared, at sample `n` of a frame.
+float InverseStft::weight(int64_t frame, int64_t n) const {
   const auto hop = static_cast<int64_t>(kHopSamples), frames = static_cast<int64_t>(frames_);
-  for (size_t r = 0; r < count; ++r, ++pulled_) {
+  float sum = 0;
+  for (int64_t other = frame - 2; other <= frame + 2; ++other) {
+    const int64_t at = static_cast<int64_t>(kEdgeSamples) + n + (frame - other) * hop;  // in the other's window
+    if (other < 0 || other >= frames || at < 0 || at >= static_cast<int64_t>(kFftSamples)) continue;
+    sum += window_[static_cast<size_t>(at)] * window_[static_cast<size_t>(at)];
+  }
+  return sum;
+}
+
+void InverseStft::pull(float* samples, size_t count) {
+  for (size_t r = 0; r < count; ++r, ++pulled_, samples += kHopSamples) {
     const float* sum = sum_.data() + r * kHopSamples + kEdgeSamples;
-    const auto frame = static_cast<int64_t>(pulled_);
-    for (int64_t n = 0; n < hop; ++n) {
-      float weight = 0;
-      for (int64_t other = frame - 2; other <= frame + 2; ++other) {
-        const int64_t at = static_cast<int64_t>(kEdgeSamples) + n + (frame - other) * hop;  // in the other's window
-        if (other < 0 || other >= frames || at < 0 || at >= static_cast<int64_t>(kFftSamples)) continue;
-        weight += window_[static_cast<size_t>(at)] * window_[static_cast<size_t>(at)];
+    const bool inner = pulled_ >= kReach && pulled_ + kReach < frames_;
+    if (!inner || pulled_ == kReach) {
+      for (size_t n = 0; n < kHopSamples; ++n) {
+        weights_[n] = weight(static_cast<int64_t>(pulled_), static_cast<int64_t>(n));
       }
-      *samples++ = sum[n] / weight;
     }
+    for (size_t n = 0; n < kHopSamples; ++n) samples[n] = sum[n] / weights_[n];
   }
   sum_.erase(sum_.begin(), sum_.begin() + static_cast<ptrdiff_t>(std::min(count * kHopSamples, sum_.size())));
 }

@@ -38,7 +38,7 @@ class SourceFrames {
 
  private:
   Fft fft_;
-  std::vector<float> window_, re_, im_;
+  std::vector<float> window_, pulses_, noise_, re_, im_;
   PulseTrain train_;
   size_t frames_ = 0, pulled_ = 0;
   uint32_t seed_ = 0;
@@ -61,8 +61,10 @@ class InverseStft {
   void pull(float* samples, size_t count);
 
  private:
+  float weight(int64_t frame, int64_t n) const;
+
   RealInverse inverse_;
-  std::vector<float> window_, frame_;
+  std::vector<float> window_, frame_, weights_;  // weights of the frame pulled last; all inner frames have the same
   std::vector<float> sum_;  // overlap-added frames; starts where the window of frame pulled_ starts
   size_t frames_ = 0, pushed_ = 0, pulled_ = 0;
 };

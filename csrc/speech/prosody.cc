@@ -58,10 +58,12 @@ void FramePlan::plan(const Utterance& utterance, UnitFeatures features, double s
   const size_t units = utterance.units.size();
   size_t next_break = 0;
   for (size_t unit = 0; unit < units; ++unit) {
-    const bool edge = unit == 0 || unit + 1 == units;
-    const size_t least = edge || utterance.units[unit] >= kFirstPhone ? 1 : 0;
+    const bool first = unit == 0, last = unit + 1 == units;
+    const size_t least = first || last || utterance.units[unit] >= kFirstPhone ? 1 : 0;
     size_t whole;
-    if (next_break < utterance.breaks.size() && utterance.breaks[next_break].unit == unit) {
+    if ((first && within_sentence_) || (last && utterance.clause)) {
+      whole = least;  // the pause of the clause is all that is to be heard
+    } else if (next_break < utterance.breaks.size() && utterance.breaks[next_break].unit == unit) {
       whole = break_frames(utterance.breaks[next_break++].milliseconds, least, starts_.back());
     } else {
       const double log_frames = std::min(kMaxLogFrames, static_cast<double>(features_.log_frames[unit]));
@@ -69,6 +71,7 @@ void FramePlan::plan(const Utterance& utterance, UnitFeatures features, double s
     }
     starts_.push_back(starts_.back() + whole);
   }
+  within_sentence_ = utterance.clause;
 }
 
 int64_t FramePlan::samples_before(size_t frame) const {

@@ -29,8 +29,8 @@ class FramePlan {
  public:
   /// Durations are divided by `speed`, except those of breaks; `semitones` are added to the pitch. What rounding to
   /// whole frames loses or wins is carried to the next unit and the next utterance, so that the speed is exact on
-  /// average. Phones and the silences at both ends have at least 1 frame. Throws Error(kFormat) when a feature is not
-  /// finite.
+  /// average. Phones and the silences at both ends have at least 1 frame; the silences between clauses of one sentence
+  /// have just 1. Throws Error(kFormat) when a feature is not finite.
   void plan(const Utterance& utterance, UnitFeatures features, double speed, double semitones);
 
   size_t frames() const { return starts_.empty() ? 0 : starts_.back(); }
@@ -51,7 +51,8 @@ class FramePlan {
   UnitFeatures features_;
   std::vector<size_t> starts_;  // [U + 1]
   std::vector<Gap> gaps_;
-  double carry_ = 0;  // exact frames minus whole ones so far
+  double carry_ = 0;              // exact frames minus whole ones so far
+  bool within_sentence_ = false;  // the last utterance was a clause whose sentence goes on
 };
 
 }  // namespace pocketuni

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -11,6 +12,7 @@
 namespace pocketuni {
 namespace {
 
+constexpr double kParagraphGap = 0.35;  // seconds of silence before a paragraph, beyond those between sentences
 // 93 ms of speech cost a few milliseconds; the last step costs least for each frame that is computed.
 constexpr size_t kFirstChunk = 8, kLargestChunk = 64;
 constexpr int kMostThreads = 4;  // the towers are too small to feed more
@@ -97,16 +99,18 @@ bool SpeechStream::begin_utterance() {
     growing_ = kFirstChunk;  // whoever waits for text waits for the first samples after it, too
     return false;
   }
+  gap_left_ = 0;
+  if (utterance.paragraph_start && returned_ > 0) gap_left_ = std::llround(kParagraphGap * kRateHz / options_.speed);
   plan_.plan(utterance, encoder_.run(utterance, speaker_), options_.speed, options_.semitones);
   chain_.start(plan_, speaker_, options_.seed * 0x9e3779b9U);
   for (Utterance::Word& word : utterance.words) {
-    const int64_t start = returned_ + plan_.samples_before(plan_.start_of(word.first_unit));
-    const int64_t stop = returned_ + plan_.samples_before(plan_.start_of(word.first_unit + word.units));
+    const size_t end = plan_.start_of(word.first_unit + word.units);
+    const int64_t start = returned_ + gap_left_ + plan_.samples_before(plan_.start_of(word.first_unit));
+    const int64_t stop = returned_ + gap_left_ + plan_.samples_before(end);
     words_.push_back({std::move(word.text), word.begin, word.end, start, stop});
   }
   speaking_ = true;
   frame_ = next_gap_ = 0;
-  gap_left_ = 0;
   return true;
 }
 

@@ -131,6 +131,13 @@ def test_breaks_last_as_long_as_they_say(model):
         assert paused.seconds > plain.seconds
 
 
+def test_paragraphs_are_apart(model):
+    together, apart = model.say("One here. Two there."), model.say("One here.\n\nTwo there.")
+    assert len(apart) - len(together) == round(0.35 * 22050)
+    assert apart.words[2].start - together.words[2].start == pytest.approx(0.35, abs=1e-4)
+    assert joined(model.stream("One here.\n\nTwo there.", chunk_frames=7)).tobytes() == apart.samples.tobytes()
+
+
 def test_options_change_what_is_heard(model):
     base = model.say(TEXT)
     for options in ({"voice": "bert"}, {"pitch": 3.0}, {"seed": 1}, {"volume": 0.5}, {"voice": np.ones(192)}):

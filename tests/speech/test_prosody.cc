@@ -95,6 +95,18 @@ void test_breaks_are_exact() {
   CHECK(plan.frames() < 60, "a long break costs no frames");
 }
 
+void test_clauses_of_one_sentence_stay_together() {
+  FramePlan plan;
+  Utterance clause = utterance_of(2), rest = utterance_of(2);
+  clause.clause = true;
+  plan.plan(clause, features_of({9, 3, 3, 4, 9}), 1, 0);
+  CHECK((lengths(plan, 5) == std::vector<size_t>{9, 3, 3, 4, 1}));
+  plan.plan(rest, features_of({9, 3, 3, 4, 9}), 1, 0);
+  CHECK((lengths(plan, 5) == std::vector<size_t>{1, 3, 3, 4, 9}));
+  plan.plan(rest, features_of({9, 3, 3, 4, 9}), 1, 0);
+  CHECK((lengths(plan, 5) == std::vector<size_t>{9, 3, 3, 4, 9}));
+}
+
 void test_rows_of_the_decoder() {
   FramePlan plan;
   plan.plan(utterance_of(1), features_of({2, 4, 1, 3}), 1, 12);
@@ -138,6 +150,7 @@ int main() {
   test_phones_and_edges_have_a_frame_and_pauses_need_none();
   test_durations_are_bounded();
   test_breaks_are_exact();
+  test_clauses_of_one_sentence_stay_together();
   test_rows_of_the_decoder();
   test_numbers_that_are_none_are_refused();
   return check::summary();
