@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/denormals.h"
 #include "base/error.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -113,6 +114,7 @@ struct ThreadPool::Shared {
   }
 
   void worker(int thread) {
+    const FlushDenormals flush;
     uint32_t last = 0;
     const auto called = [&] { return job(ticket.load()) != last || stop.load(); };
     for (;;) {

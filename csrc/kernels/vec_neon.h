@@ -56,11 +56,12 @@ inline Vec fma(Vec x, Vec y, Vec z) {
   return {{vfmaq_f32(z.q[0], x.q[0], y.q[0]), vfmaq_f32(z.q[1], x.q[1], y.q[1]), vfmaq_f32(z.q[2], x.q[2], y.q[2]),
            vfmaq_f32(z.q[3], x.q[3], y.q[3])}};
 }
+// As on x86, y where the two are equal (zeros of either sign) or one is NaN: fmax would make relu(-0) a +0.
 inline Vec max(Vec x, Vec y) {
-  return each(x, y, [](float32x4_t a, float32x4_t b) { return vmaxq_f32(a, b); });
+  return each(x, y, [](float32x4_t a, float32x4_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); });
 }
 inline Vec min(Vec x, Vec y) {
-  return each(x, y, [](float32x4_t a, float32x4_t b) { return vminq_f32(a, b); });
+  return each(x, y, [](float32x4_t a, float32x4_t b) { return vbslq_f32(vcltq_f32(a, b), a, b); });
 }
 inline Vec abs_of(Vec x) {
   return each(x, [](float32x4_t a) { return vabsq_f32(a); });

@@ -1,4 +1,4 @@
-// The nn kernels of every ISA that this CPU runs: against the reference, against long double where a bound is promised,
+// The nn kernels of every ISA that this CPU runs: against the reference, against double where a bound is promised,
 // next to pages that may not be touched, and row by row. `--bench` prints times instead.
 #include <algorithm>
 #include <chrono>
@@ -111,10 +111,10 @@ void test_unary(const Kernels& k, const Kernels& ref) {
 }
 
 // Units in the last place of the float nearest to `want`.
-double ulps(float got, long double want) {
+double ulps(float got, double want) {
   int exponent;
   std::frexp(static_cast<float>(want), &exponent);
-  return static_cast<double>(std::fabs(got - want) / std::ldexp(1.0L, std::max(exponent, -125) - 24));
+  return std::fabs(got - want) / std::ldexp(1.0, std::max(exponent, -125) - 24);
 }
 
 void test_accuracy(const Kernels& k) {
@@ -123,35 +123,35 @@ void test_accuracy(const Kernels& k) {
   for (int i = 0; i < kCount; ++i) x[i] = -104.0f + 192.7f * static_cast<float>(i) / kCount;
   k.unary_f32(Unary::kExp, x.data(), y.data(), kCount, 0, 0);
   double worst = 0;
-  for (int i = 0; i < kCount; ++i) worst = std::max(worst, ulps(y[i], std::exp(static_cast<long double>(x[i]))));
+  for (int i = 0; i < kCount; ++i) worst = std::max(worst, ulps(y[i], std::exp(static_cast<double>(x[i]))));
   CHECK(worst <= 2.0, "%s exp: %.3f ULP", k.isa, worst);
   std::printf("%-10s exp %.3f ULP", k.isa, worst);
 
   struct Bound {
     Unary op;
     const char* name;
-    long double (*exact)(long double);
+    double (*exact)(double);
   };
   const Bound bounds[] = {
-      {Unary::kGelu, "gelu", [](long double v) { return 0.5L * v * std::erfc(-v * std::sqrt(0.5L)); }},
-      {Unary::kErf, "erf", [](long double v) { return std::erf(v); }},
-      {Unary::kTanh, "tanh", [](long double v) { return std::tanh(v); }},
-      {Unary::kSigmoid, "sigmoid", [](long double v) { return 1 / (1 + std::exp(-v)); }},
-      {Unary::kSilu, "silu", [](long double v) { return v / (1 + std::exp(-v)); }},
-      {Unary::kGeluTanh, "gelu_tanh", [](long double v) {
-         return v / (1 + std::exp(-2 * std::sqrt(2 / 3.14159265358979323846L) * (v + 0.044715L * v * v * v)));
+      {Unary::kGelu, "gelu", [](double v) { return 0.5 * v * std::erfc(-v * std::sqrt(0.5)); }},
+      {Unary::kErf, "erf", [](double v) { return std::erf(v); }},
+      {Unary::kTanh, "tanh", [](double v) { return std::tanh(v); }},
+      {Unary::kSigmoid, "sigmoid", [](double v) { return 1 / (1 + std::exp(-v)); }},
+      {Unary::kSilu, "silu", [](double v) { return v / (1 + std::exp(-v)); }},
+      {Unary::kGeluTanh, "gelu_tanh", [](double v) {
+         return v / (1 + std::exp(-2 * std::sqrt(2 / 3.14159265358979323846) * (v + 0.044715 * v * v * v)));
        }}};
   for (int i = 0; i < kCount; ++i) x[i] = -12.0f + 24.0f * static_cast<float>(i) / kCount;
   for (const Bound& b : bounds) {
     k.unary_f32(b.op, x.data(), y.data(), kCount, 0, 0);
-    long double error = 0;
+    double error = 0;
     for (int i = 0; i < kCount; ++i) {
       // Relative where the result is above 1: the spacing of floats at 12 is already 9.5e-7.
-      const long double want = b.exact(x[i]);
-      error = std::max(error, std::fabs(y[i] - want) / std::max(1.0L, std::fabs(want)));
+      const double want = b.exact(x[i]);
+      error = std::max(error, std::fabs(y[i] - want) / std::max(1.0, std::fabs(want)));
     }
-    CHECK(error <= 1e-6L, "%s %s: %Lg", k.isa, b.name, error);
-    std::printf(", %s %.2Lg", b.name, error);
+    CHECK(error <= 1e-6, "%s %s: %g", k.isa, b.name, error);
+    std::printf(", %s %.2g", b.name, error);
   }
   std::printf("\n");
 }

@@ -1,0 +1,157 @@
+// NEON kernels that plain ARMv8.0 and the dot-product extension share; `Dot` is what differs. A panel is four registers
+// of 4 outputs. All in an unnamed namespace, as each includer compiles it with its own flags.
+#pragma once
+#include <arm_neon.h>
+
+#include <cstring>
+
+#include "gemm.h"
+#include "gemm_tile.h"
+#include "nn.h"
+
+namespace pocketuni {
+namespace {
+
+inline int8x16_t broadcast_quad(const int8_t* q) {
+  int32_t value;
+  std::memcpy(&value, q, sizeof value);
+  return vreinterpretq_s8_s32(vdupq_n_s32(value));
+}
+
+// acc[r][4 p + v]: outputs [16 p + 4 v, + 4) of the tile.
+template <int R, int V>
+inline void store_tile(const Output& out, float32x4_t (&acc)[R][V], int row, int panel, int cols) {
+  const Epilogue& e = *out.epilogue;
+  const int column = panel * kPanel;
+  if (!out.plain() || cols != V * 4) {
+    float buffer[R * V * 4];
+    PU_UNROLL
+    for (int i = 0; i < R * V; ++i) vst1q_f32(buffer + i * 4, acc[i / V][i % V]);
+    finish_tile(out, buffer, R, V * 4, row, column, cols);
+    return;
+  }
+  PU_UNROLL
+  for (int r = 0; r < R; ++r) {
+    float* y = out.y + (row + r) * out.y_stride + column;
+    const float* residual = e.residual == nullptr ? nullptr : e.residual + (row + r) * e.residual_stride + column;
+    PU_UNROLL
+    for (int v = 0; v < V; ++v) {
+      float32x4_t value = acc[r][v];
+      if (e.bias != nullptr) value = vaddq_f32(value, vld1q_f32(e.bias + column + v * 4));
+      if (residual != nullptr) value = vaddq_f32(value, vld1q_f32(residual + v * 4));
+      vst1q_f32(y + v * 4, value);
+    }
+  }
+}
+
+template <class Dot>
+struct Int8Gemm {
+  static constexpr int kRows = Dot::kRows, kPanels = 1, kGemvPanels = 2;
+  const QuantizedRows* x;
+  int k;
+  const uint8_t* tiles;
+  const float* scales;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    constexpr int V = 4 * P;
+    const ptrdiff_t quads = (k + 3) / 4, panel_size = quads * 64;
+    const uint8_t* w = tiles + panel * panel_size;
+    const ptrdiff_t q_stride = x->q_stride;
+    const int8_t* a = x->q + row * q_stride;
+    int32x4_t acc[R][V];
+    PU_UNROLL
+    for (int i = 0; i < R * V; ++i) acc[i / V][i % V] = vdupq_n_s32(0);
+    for (ptrdiff_t i = 0; i < quads; ++i) {
+      int8x16_t weights[V];
+      PU_UNROLL
+      for (int v = 0; v < V; ++v) {
+        const uint8x16_t biased = vld1q_u8(w + v / 4 * panel_size + i * 64 + v % 4 * 16);
+        weights[v] = vreinterpretq_s8_u8(veorq_u8(biased, vdupq_n_u8(0x80)));
+      }
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const int8x16_t value = broadcast_quad(a + r * q_stride + i * 4);
+        PU_UNROLL
+        for (int v = 0; v < V; ++v) acc[r][v] = Dot::add(acc[r][v], weights[v], value);
+      }
+    }
+    float32x4_t y[R][V];
+    PU_UNROLL
+    for (int v = 0; v < V; ++v) {
+      const float32x4_t scale = vld1q_f32(scales + panel * kPanel + v * 4);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) {
+        y[r][v] = vmulq_n_f32(vmulq_f32(vcvtq_f32_s32(acc[r][v]), scale), x->scale[row + r]);
+      }
+    }
+    store_tile(out, y, row, panel, cols);
+  }
+};
+
+// A quarter of a panel at a time, so that the unpacked nibbles of a group stay in registers for all rows.
+template <class Dot>
+struct Int4Gemm {
+  static constexpr int kRows = 4, kPanels = 1, kGemvPanels = 1;
+  const QuantizedRows* x;
+  int k;
+  const uint8_t* tiles;
+  const uint16_t* scales;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    static_assert(P == 1, "one panel");
+    const ptrdiff_t groups = (k + kGroup - 1) / kGroup, q_stride = x->q_stride, sum_stride = q_stride / kGroup;
+    const int8_t* a = x->q + row * q_stride;
+    const int32_t* sums = x->sum + row * sum_stride;
+    float32x4_t acc[R][4];
+    PU_UNROLL
+    for (int i = 0; i < R * 4; ++i) acc[i / 4][i % 4] = vdupq_n_f32(0.0f);
+    for (ptrdiff_t g = 0; g < groups; ++g) {
+      const ptrdiff_t block = panel * groups + g;
+      PU_UNROLL
+      for (int v = 0; v < 4; ++v) {
+        const uint8_t* w = tiles + block * 256 + v * 16;
+        int32x4_t dots[R];
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) dots[r] = vdupq_n_s32(-8 * sums[r * sum_stride + g]);
+        PU_UNROLL
+        for (int i = 0; i < 4; ++i) {
+          const uint8x16_t bytes = vld1q_u8(w + i * 64);
+          const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
+          const int8x16_t high = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4));
+          PU_UNROLL
+          for (int r = 0; r < R; ++r) {
+            const int8_t* values = a + r * q_stride + g * kGroup + i * 4;
+            dots[r] = Dot::add(dots[r], low, broadcast_quad(values));
+            dots[r] = Dot::add(dots[r], high, broadcast_quad(values + 16));
+          }
+        }
+        const float16x4_t half = vreinterpret_f16_u16(vld1_u16(scales + block * kPanel + v * 4));
+        const float32x4_t scale = vcvt_f32_f16(half);
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) acc[r][v] = vfmaq_f32(acc[r][v], vcvtq_f32_s32(dots[r]), scale);
+      }
+    }
+    PU_UNROLL
+    for (int i = 0; i < R * 4; ++i) acc[i / 4][i % 4] = vmulq_n_f32(acc[i / 4][i % 4], x->scale[row + i / 4]);
+    store_tile(out, acc, row, panel, cols);
+  }
+};
+
+template <class Dot>
+void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
+             const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int8Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, act_row_neon}}, rows, n);
+}
+
+template <class Dot>
+void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
+             const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int4Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, act_row_neon}}, rows, n);
+}
+
+}  // namespace
+}  // namespace pocketuni
