@@ -26,9 +26,7 @@ def decompose(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
     return program
 
 
-def dims_of_symbols(
-    program: torch.export.ExportedProgram, dynamic: Mapping[str, Mapping[int, str]]
-) -> dict[str, str]:
+def dims_of_symbols(program: torch.export.ExportedProgram, dynamic: Mapping[str, Mapping[int, str]]) -> dict[str, str]:
     """Export's symbols -> names of dimensions. Raises ValueError where the module fixes or joins dimensions."""
     names: dict[str, str] = {}
     for node in program.graph.nodes:

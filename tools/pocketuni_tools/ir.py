@@ -62,11 +62,16 @@ def _specs() -> dict[str, OpSpec]:
     shape = OpSpec(1, 1, {"shape": list}, ("shape",))
     axes = OpSpec(1, 1, {"axes": list}, ("axes",))
     window = {"stride": int, "dilation": int, "pad_left": int, "pad_right": int, "activation": str}
+    transposed = {"taps": int, "stride": int, "cut_left": int, "cut_right": int, "activation": str}
+    mel = {"n_fft": int, "hop": int, "mels": int, "rate": float, "low": float, "high": float, "floor": float}
     slices = {"axes": list, "starts": list, "ends": list, "steps": list}
     return specs | {
         "linear": OpSpec(2, 4, {"activation": str}),
         "conv1d": OpSpec(2, 4, {"taps": int, "groups": int} | window, ("taps",)),
         "depthwise_conv1d": OpSpec(2, 3, window),
+        "conv_transpose1d": OpSpec(2, 3, transposed, ("taps",)),
+        "istft": OpSpec(1, 1, {"n_fft": int, "hop": int}, ("n_fft", "hop")),
+        "mel_spectrogram": OpSpec(1, 1, mel, ("n_fft", "hop", "mels", "rate")),
         "embedding": OpSpec(2, 2),
         "layer_norm": OpSpec(1, 3, {"eps": float}, ("eps",)),
         "rms_norm": OpSpec(1, 2, {"eps": float}, ("eps",)),
@@ -227,7 +232,7 @@ class Graph:
 
 
 def check_node(node: Node) -> None:
-    """Raises ValueError for an unknown op, a wrong operand count, or an attribute that is unknown, missing or mistyped."""
+    """Raises ValueError for an unknown op, a wrong operand count, an unknown, missing or mistyped attribute."""
     spec = OPS.get(node.op)
     where = f"node {node.name!r} ({node.op})"
     if spec is None:

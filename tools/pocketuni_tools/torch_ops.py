@@ -214,7 +214,13 @@ def reduction(b: Importer, node: Node, a: Args) -> str:
     inner = "int64" if dtype == "bool" else dtype
     x = b.operand(a.self, "bool" if dtype == "bool" else None)
     out = reduce(
-        b, node, b.cast(x, inner), REDUCTIONS[name], getattr(a, "dim", None), getattr(a, "keepdim", False), inner,
+        b,
+        node,
+        b.cast(x, inner),
+        REDUCTIONS[name],
+        getattr(a, "dim", None),
+        getattr(a, "keepdim", False),
+        inner,
         b.shape(node),
     )
     return b.cast(out, dtype)
