@@ -72,24 +72,33 @@ const SpeechChunk* SpeechStream::next() {
   chunk_.samples.clear();
   chunk_.words.clear();
   if (cancelled_ || (!speaking_ && !begin_utterance())) return nullptr;
-  const size_t wanted = chunk_size();
-  while (chunk_.samples.size() < wanted * kHopSamples && speaking_ && !cancelled_) {
+  try {
+    fill_chunk(chunk_size() * kHopSamples);
+  } catch (...) {
+    speaking_ = false;  // what is left of this sentence is lost; the next call goes on behind it
+    words_.clear();
+    throw;
+  }
+  if (cancelled_) return nullptr;
+  shape_samples();
+  take_words();
+  return &chunk_;
+}
+
+/// Adds samples until there are `wanted`, or up to a frame more, or the utterance ends.
+void SpeechStream::fill_chunk(size_t wanted) {
+  while (chunk_.samples.size() < wanted && speaking_ && !cancelled_) {
     if (gap_left_ > 0) {
-      take_gap(wanted * kHopSamples - chunk_.samples.size());
+      take_gap(wanted - chunk_.samples.size());
       continue;
     }
-    // A chunk that a gap's end has left with a part of a frame is rounded up.
-    size_t most = wanted - chunk_.samples.size() / kHopSamples;
+    size_t most = (wanted - chunk_.samples.size() + kHopSamples - 1) / kHopSamples;
     const bool gap_ahead = next_gap_ < plan_.gaps().size();
     if (gap_ahead) most = std::min(most, plan_.gaps()[next_gap_].frame - frame_);
     frame_ += chain_.pull(most, &chunk_.samples);
     if (gap_ahead && frame_ == plan_.gaps()[next_gap_].frame) gap_left_ = plan_.gaps()[next_gap_++].samples;
     speaking_ = frame_ < plan_.frames();
   }
-  if (cancelled_) return nullptr;
-  shape_samples();
-  take_words();
-  return &chunk_;
 }
 
 /// Takes the next sentence through front end and encoder; false when there is none yet.

@@ -71,6 +71,7 @@ class SpeechStream {
  private:
   bool begin_utterance();
   size_t chunk_size();
+  void fill_chunk(size_t wanted);
   void take_gap(size_t most_samples);
   void take_words();
   void shape_samples();

@@ -46,7 +46,7 @@ VoiceChain::VoiceChain(std::shared_ptr<const Model> model, const SessionOptions&
 
 void VoiceChain::start(const FramePlan& plan, const std::vector<float>& speaker, uint32_t seed) {
   plan_ = &plan;
-  pushed_ = pulled_ = 0;
+  pushed_ = pulled_ = mel_rows_ = f0_rows_ = spectrum_rows_ = 0;
   for (StreamSession* tower : {&decoder_, &pitch_, &vocoder_}) tower->reset();
   decoder_.set_fixed("speaker", rows_view(speaker, speaker.size(), 0));
   source_.start(plan.frames(), seed);
@@ -67,9 +67,15 @@ size_t VoiceChain::pull(size_t most, std::vector<float>* samples) {
   return wanted;
 }
 
+/// A tower that changes the number of frames would shift what follows against the words.
+void VoiceChain::check_rows(const StreamSession& tower, size_t rows) const {
+  if (rows <= pushed_) return;
+  throw Error(Status::kFormat, "tower '" + tower.spec().name + "' gives more frames than it gets; the model is bad");
+}
+
 /// Sends the next frames of the plan down the chain, as far as they come.
 void VoiceChain::push_frames(size_t count) {
-  if (count == 0) throw Error(Status::kInternal, "the voice's towers gave fewer frames than they got");
+  if (count == 0) throw Error(Status::kFormat, "the voice's towers give fewer frames than they get; the model is bad");
   hidden_.resize(count * width_);
   place_.resize(count * 3);
   prosody_.resize(count * 3);
@@ -89,11 +95,13 @@ void VoiceChain::push_frames(size_t count) {
 void VoiceChain::pass_mel() {
   if (decoder_.rows_ready() == 0) return;
   const Tensor& mel = decoder_.pull(kAll)[0];
+  check_rows(decoder_, mel_rows_ += rows_of(mel));
   mel_.insert(mel_.end(), mel.f32(), mel.f32() + rows_of(mel) * kMels);
   pitch_.push({mel});
   if (decoder_.done()) pitch_.finish();
   if (pitch_.rows_ready() == 0) return;
   const Tensor& log_f0 = pitch_.pull(kAll)[0];
+  check_rows(pitch_, f0_rows_ += rows_of(log_f0));
   source_.push(log_f0.f32(), rows_of(log_f0));
 }
 
@@ -113,6 +121,7 @@ void VoiceChain::pass_source() {
 void VoiceChain::pass_spectrum() {
   if (vocoder_.rows_ready() == 0) return;
   const Tensor& spectrum = vocoder_.pull(kAll)[0];
+  check_rows(vocoder_, spectrum_rows_ += rows_of(spectrum));
   inverse_.push(spectrum.f32(), rows_of(spectrum));
 }
 

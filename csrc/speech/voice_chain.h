@@ -26,6 +26,7 @@ class VoiceChain {
   size_t pull(size_t most, std::vector<float>* samples);
 
  private:
+  void check_rows(const StreamSession& tower, size_t rows) const;
   void push_frames(size_t count);
   void pass_mel();
   void pass_source();
@@ -37,8 +38,9 @@ class VoiceChain {
   InverseStft inverse_;
   const FramePlan* plan_ = nullptr;
   size_t width_;
-  size_t lookahead_;  // frames that must be planned behind the one whose samples are wanted
-  size_t pushed_ = 0, pulled_ = 0;
+  size_t lookahead_;                // frames that must be planned behind the one whose samples are wanted
+  size_t pushed_ = 0, pulled_ = 0;  // frames of the utterance
+  size_t mel_rows_ = 0, f0_rows_ = 0, spectrum_rows_ = 0;  // that the towers have given
   std::vector<float> hidden_, place_, prosody_, rows_;
   std::vector<float> mel_;  // rows that wait for their source
 };

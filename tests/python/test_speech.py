@@ -254,6 +254,20 @@ def test_towers_that_do_not_fit(tmp_path):
         pocketuni.Model(path).say("Hello.", voice="cut")
 
 
+def test_towers_that_change_the_number_of_frames(tmp_path):
+    for taps, pads, text in ((3, 1, "give fewer frames than they get"), (3, 3, "gives more frames than it gets")):
+        tower = tiny_voice.Tower("voice.vocoder", 0)
+        tower.graph.add_input("mel", "float32", (1, "T", 80))
+        source = tower.graph.add_input("source", "float32", (1, "T", 2052))
+        part = tower.part(source, "part", 0, 1026)
+        operands = [part, tower.weights("weight", taps, 1026)]
+        made = tower.add("depthwise_conv1d", operands, "made", (1, None, 1026), pad_left=pads, pad_right=0)
+        tower.output(made, "spectrum")
+        path = tiny_voice.write(tmp_path / f"pads{pads}.puni", [*tiny_voice.towers()[:4], tower.graph])
+        with pytest.raises(ValueError, match=text):
+            pocketuni.Model(path).say("Hello.")
+
+
 def test_durations_that_are_no_numbers(tmp_path):
     path = tiny_voice.write(tmp_path / "nan.puni", tiny_voice.towers(float("nan")))
     with pytest.raises(ValueError, match="'log_frames' is not finite"):
