@@ -61,10 +61,10 @@ def test_the_phase_of_a_recording_puts_pulses_where_it_has_them():
     at = np.arange(256 * frames)
     audio = sum(np.cos(k * (2 * np.pi * f0_hz / mel.RATE_HZ * at + 1.0)) for k in range(1, 6)) * 0.1
     # F0 is given 0.5 % too low, as a tracker might: the fundamental itself corrects it.
-    phase = source.fundamental_phase(audio, np.full(frames, np.log(f0_hz * 0.995), np.float32))
+    phase = source.fundamental_phase(audio, np.full(frames, f0_hz * 0.995), np.ones(frames, bool))
     centres = np.arange(frames) * 256 + 128
     error = phase - (2 * np.pi * f0_hz / mel.RATE_HZ * centres + 1.0)
-    assert np.abs(np.angle(np.exp(1j * error)))[4:-4].max() < 0.1
+    assert np.abs(np.angle(np.exp(1j * error)))[8:-8].max() < 0.1
 
 
 def test_the_coherent_loss_forgives_delay_and_phase_but_not_noise():

@@ -6,13 +6,15 @@ mel does determine: how loud pulses and noise are in each bin, and the phase res
 train is band-limited (all harmonics below half the rate, equal amplitude); csrc/speech has the same in C++.
 
 `python -m distill.source` tracks F0 of the packed recordings and writes the phase of their fundamental, so that
-training can put its pulses where the recording has them.
+training can put its pulses where the recording has them. Run again with `--reader`, once distill.train_pitch has made
+one, it takes F0 as the reader sees it, which is what the vocoder will get: pulses as steady as those.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from tqdm import tqdm
 from . import mel, packed, pitch
 
 CENTRE_SAMPLES = mel.HOP_SAMPLES // 2  # frame t is judged at sample 256 t + 128
+STEADY_FRAMES = 15
 MIN_STEP = 2.0 * np.pi * 50.0 / mel.RATE_HZ  # radians per sample; bounds the number of harmonics
 MAX_STEP = 2.0 * np.pi * 500.0 / mel.RATE_HZ
 
@@ -78,24 +81,26 @@ def excitation(phase: Tensor, noise: Tensor) -> Tensor:
     return torch.cat([frames_of(pulses(phase)), frames_of(noise)], dim=2)
 
 
-def fundamental_phase(audio: np.ndarray, log_f0: np.ndarray) -> np.ndarray:
+def fundamental_phase(audio: np.ndarray, f0_hz: np.ndarray, voiced: np.ndarray) -> np.ndarray:
     """Phase of a recording's fundamental at the middle of each frame, float64 `[T]`, unwrapped.
 
-    F0 is integrated, and what is left is read off the recording: the fundamental, shifted to 0 Hz by the integrated
-    phase, under a Hann window of 1,024 samples. Unvoiced frames interpolate both.
+    F0 `[T]` is integrated, and what is left is read off the `voiced` frames of the recording: the fundamental, shifted
+    to 0 Hz by the integrated phase, under a Hann window of 1,024 samples. That is smoothed over `STEADY_FRAMES`, since
+    it is to cancel the drift of the integral, not to shake the pulses.
     """
-    voiced = log_f0 > 0
-    if not voiced.any():
-        return integrate(torch.full((1, len(log_f0)), 150.0))[0].numpy()
-    f0_hz = np.exp(pitch.fill_gaps(log_f0, voiced))
-    coarse = integrate(torch.from_numpy(f0_hz)[None])[0].numpy()
-    centres = np.arange(len(log_f0)) * mel.HOP_SAMPLES + CENTRE_SAMPLES
-    fine = np.interp(np.arange(len(audio)), centres, coarse)
-    shifted = np.pad(audio * np.exp(-1j * fine), mel.PAD_SAMPLES)
-    windows = np.lib.stride_tricks.sliding_window_view(shifted, mel.FFT_SAMPLES)[:: mel.HOP_SAMPLES]
-    residue = np.angle(windows[: len(coarse)] @ np.hanning(mel.FFT_SAMPLES + 1)[:-1])
+    coarse = integrate(torch.from_numpy(np.asarray(f0_hz, np.float32))[None])[0].numpy()
     at = np.flatnonzero(voiced)
-    return coarse + np.interp(np.arange(len(coarse)), at, np.unwrap(residue[at]))
+    if not len(at):
+        return coarse
+    frame = np.arange(len(coarse))
+    fine = np.interp(np.arange(len(audio)), frame * mel.HOP_SAMPLES + CENTRE_SAMPLES, coarse)
+    shifted = np.pad((audio * np.exp(-1j * fine)).astype(np.complex64), mel.PAD_SAMPLES)
+    windows = np.lib.stride_tricks.sliding_window_view(shifted, mel.FFT_SAMPLES)[:: mel.HOP_SAMPLES]
+    residue = np.angle(windows[: len(coarse)] @ np.hanning(mel.FFT_SAMPLES + 1)[:-1].astype(np.float32))
+    residue = np.interp(frame, at, np.unwrap(residue[at]))
+    weights = np.hanning(STEADY_FRAMES + 2)[1:-1]
+    padded = np.pad(residue, STEADY_FRAMES // 2, mode="edge")
+    return coarse + np.convolve(padded, weights / weights.sum(), "valid")
 
 
 class Frames:
@@ -119,19 +124,33 @@ def ready(work: Path, entries: int) -> np.ndarray:
     return np.load(path) if path.exists() else np.zeros(entries, bool)
 
 
-def track(work: Path, corpora: list[str]) -> None:
-    """Computes the features, corpus by corpus; a later run goes on where this one stopped."""
+def filled(log_f0: np.ndarray) -> np.ndarray:
+    """F0 in Hz `[T]` from a tracker's logarithms (0 = unvoiced), interpolated; 150 Hz where nothing is voiced."""
+    voiced = log_f0 > 0
+    return np.exp(pitch.fill_gaps(log_f0, voiced)) if voiced.any() else np.full(len(log_f0), 150.0, np.float32)
+
+
+def track(work: Path, corpora: list[str], read: Callable[[np.ndarray], np.ndarray] | None) -> None:
+    """Computes the features, corpus by corpus; a later run goes on where this one stopped.
+
+    read: F0 in Hz from a log-mel; then only the phase is computed, for all recordings that have been tracked.
+    """
     pack = packed.Pack(work)
     frames = Frames(work, pack.samples // mel.HOP_SAMPLES, "r+")
     done = ready(work, len(pack.entries))
-    todo = [i for corpus in corpora for i, e in enumerate(pack.entries) if e.corpus == corpus and not done[i]]
+    wanted = done if read else ~done
+    todo = [i for corpus in corpora for i, e in enumerate(pack.entries) if e.corpus == corpus and wanted[i]]
     path = packed.folder(work) / "frames_done.npy"
     for count, index in enumerate(tqdm(todo, mininterval=10, desc="pitch")):
         audio, entry = pack.audio(index), pack.entries[index]
         first, length = entry.start // mel.HOP_SAMPLES, entry.samples // mel.HOP_SAMPLES
-        log_f0 = pitch.log_f0(audio, length)
-        frames.log_f0[first : first + length] = log_f0
-        frames.phase[first : first + length] = fundamental_phase(audio, log_f0)
+        here = slice(first, first + length)
+        if read:
+            f0_hz = read(mel.log_mel(torch.from_numpy(audio)[None])[0].numpy())
+        else:
+            frames.log_f0[here] = pitch.log_f0(audio, length)
+            f0_hz = filled(frames.log_f0[here])
+        frames.phase[here] = fundamental_phase(audio, f0_hz, frames.log_f0[here] > 0)
         done[index] = True
         if count % 50 == 49 or index == todo[-1]:
             np.save(path.with_suffix(".tmp.npy"), done)
@@ -142,8 +161,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=packed.default_work(), help="folder for features and checkpoints")
     parser.add_argument("--corpora", nargs="+", default=list(packed.CORPORA), choices=packed.CORPORA)
+    parser.add_argument("--reader", type=Path, help="pitch.pt: compute the phases again, with F0 as it reads it")
     arguments = parser.parse_args()
-    track(arguments.work, arguments.corpora)
+    torch.set_num_threads(1)
+    read = None
+    if arguments.reader:
+        from . import train_pitch  # it imports this module
+
+        read = train_pitch.load(arguments.reader).read
+    track(arguments.work, arguments.corpora, read)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,4 @@ def speak(model: vocoder.Vocoder, log_mel: np.ndarray, f0_hz: np.ndarray) -> np.
 
 def tracked_f0(audio: np.ndarray) -> np.ndarray:
     """F0 in Hz, `[floor(N / 256)]`, of a recording, interpolated where it is unvoiced."""
-    log_f0 = pitch.log_f0(audio, len(audio) // mel.HOP_SAMPLES)
-    voiced = log_f0 > 0
-    if not voiced.any():
-        return np.full(len(log_f0), 150.0, np.float32)
-    return np.exp(pitch.fill_gaps(log_f0, voiced))
+    return source.filled(pitch.log_f0(audio, len(audio) // mel.HOP_SAMPLES))

@@ -1,6 +1,7 @@
 """Trains the vocoder student on recordings; a later run goes on from the last checkpoint.
 
-python -m distill.packed && python -m distill.source && python -m distill.train_vocoder
+python -m distill.packed && python -m distill.source && python -m distill.train_pitch
+python -m distill.source --reader WORK/vocoder/pitch.pt && python -m distill.train_vocoder
 
 Writes to `WORK/vocoder/NAME`: state.pt (everything, for resumption), vocoder.pt (averaged weights, what the exporter
 reads), losses.csv and losses.png.
@@ -30,13 +31,13 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=packed.default_work(), help="folder for features and checkpoints")
     parser.add_argument("--name", default="student", help="folder of this run within WORK/vocoder")
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=4800)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--frames", type=int, default=96, help="length of a training segment")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--warmup", type=int, default=200, help="steps until the highest learning rate")
     parser.add_argument("--average", type=float, default=0.998, help="decay of the averaged weights")
-    parser.add_argument("--coherent", type=float, default=0.5, help="weight of the voiced part's complex error")
+    parser.add_argument("--coherent", type=float, default=1.0, help="weight of the voiced part's complex error")
     parser.add_argument("--mel", type=float, default=0.5, help="weight of the mel error")
     parser.add_argument("--channels", type=int, default=vocoder.Config.channels)
     parser.add_argument("--hidden", type=int, default=vocoder.Config.hidden)
