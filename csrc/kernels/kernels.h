@@ -62,6 +62,13 @@ struct QuantizedRows {
   const int32_t* sum;  // [rows][q_stride / 32]: sums of q over groups of 32
 };
 
+/// Tables of a Fourier transform of `size` complex numbers, a power of two from 4 to 65536, made by `FftTables`.
+struct FftPlan {
+  int size;
+  const float* twiddles;  // for each pass of radix 4: six arrays [size / 4], real and imaginary parts of w, w^2, w^3
+  const float* turn;      // [size] cosines, then [size] sines of pi k / size: between real and complex transforms
+};
+
 /// Which rows of x a convolution reads: output row r, tap j reads row first + r * stride + j * dilation, and zeros
 /// where that is outside [0, length).
 struct ConvWindow {
@@ -122,6 +129,15 @@ struct Kernels {
   /// Each channel alone: weights [taps][channels], acc = fma(x, w, acc) over the taps; the epilogue's n is `channels`.
   void (*depthwise_f32)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
                         const float* weights, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+
+  /// Fourier transforms, the same bits on every ISA. Parts are separate arrays; scratch is 4 * size floats.
+  /// In place: the sum over n of x[n] exp(-2 pi i k n / size).
+  void (*fft_f32)(const FftPlan* plan, float* re, float* im, float* scratch);
+  /// 2 * size real samples -> size + 1 bins.
+  void (*real_fft_f32)(const FftPlan* plan, const float* samples, float* re, float* im, float* scratch);
+  /// size + 1 bins (the imaginary parts of the first and the last count as 0) -> 2 * size samples, scaled by 1 / (2
+  /// size).
+  void (*real_inverse_f32)(const FftPlan* plan, const float* re, const float* im, float* samples, float* scratch);
 
   /// B[k][n] (or [n][k] by strides) -> the `gemm_f32` tile order, for products of two activations. Pads with 0.
   void (*pack_f32)(const float* b, ptrdiff_t k_stride, ptrdiff_t n_stride, int k, int n, float* tiles);

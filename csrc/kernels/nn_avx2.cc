@@ -13,11 +13,14 @@
 
 #include "conv_body.h"
 
+#include "fft_body.h"
+
 namespace pocketuni {
 
 void fill_nn_avx2(Kernels* kernels) {
   fill_nn(kernels);
   fill_conv(kernels);
+  fill_fft(kernels);
 }
 void act_row_avx2(Activation activation, float* y, int n) { act_row(activation, y, n); }
 

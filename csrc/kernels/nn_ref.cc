@@ -283,6 +283,7 @@ void act_row_ref(Activation activation, float* y, int n) {
 
 void fill_nn_ref(Kernels* kernels) {
   fill_conv_ref(kernels);
+  fill_fft_ref(kernels);
   kernels->pack_f32 = pack_f32;
   kernels->attention_f32 = attention_f32;
   kernels->layer_norm_f32 = layer_norm_f32;

@@ -14,6 +14,9 @@ using OpMaker = std::unique_ptr<Op> (*)(const NodeSpec& node, Attributes& attrib
 std::unique_ptr<Op> make_linear(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_conv1d(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_depthwise_conv1d(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_conv_transpose1d(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_istft(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_mel_spectrogram(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_embedding(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_norm(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_softmax(const NodeSpec&, Attributes&, const Inputs&);

@@ -75,6 +75,7 @@ class Case:
             "where": max(ranks),
             "linear": ranks[0],
             "attention": 3,
+            "mel_spectrogram": 3,
         }.get(self.op, max(ranks) + extra)
         return {"where": dtypes[-1], "embedding": "float32"}.get(self.op, dtypes[0]), rank
 

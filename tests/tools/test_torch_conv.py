@@ -57,3 +57,9 @@ def test_transposes_between_layers_cancel():
 def test_reflection_is_refused():
     with pytest.raises(UnsupportedOp, match="pad|reflect"):
         ops_and_error(torch.nn.Conv1d(4, 4, 3, padding=1, padding_mode="reflect"), torch.randn(2, 4, 20))
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 4, "padding": 2}, {"stride": 3, "padding": 1, "output_padding": 1}])
+def test_a_transposed_layer_is_one_node(options):
+    ops, error = ops_and_error(torch.nn.ConvTranspose1d(6, 5, 8, **options), torch.randn(2, 6, 20))
+    assert ops == ["conv_transpose1d"] and error < 1e-5

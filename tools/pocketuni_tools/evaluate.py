@@ -14,7 +14,7 @@ from . import meanings_time  # noqa: F401  # it registers its operators
 from .ir import Graph, Node, Value
 from .meanings import MEANINGS, Array
 
-PRODUCTS = ("linear", "conv1d")  # whose activations are rounded where their weights are
+PRODUCTS = ("linear", "conv1d", "conv_transpose1d")  # whose activations are rounded where their weights are
 Observer = Callable[[Node, "list[Array | None]"], None]
 
 

@@ -69,7 +69,7 @@ def conv1d(b: Importer, node: Node, a: Args) -> str:
     if weight.dim() != 3 or len(b.shape(node)) != 3:
         raise b.unsupported("an input that is not [batch, channels, time]")
     if getattr(a, "transposed", False):
-        raise b.unsupported("transposed=True")
+        return conv_transpose1d(b, node, a)
     outputs, width, taps = weight.shape
     stride, dilation, groups = one(a.stride), one(a.dilation), a.groups
     left, right = paddings(b, a.padding, (taps - 1) * dilation + 1)
@@ -92,3 +92,28 @@ def conv1d(b: Importer, node: Node, a: Args) -> str:
     return b.transpose(
         b.emit("conv1d", [rows, matrix, *bias], "float32", shape, taps=taps, groups=groups, **window), SWAP
     )
+
+
+def by_phases(weight: torch.Tensor, stride: int) -> torch.Tensor:
+    """[C, N, taps] -> [stride N, M C]: docs/format.md, `conv_transpose1d`."""
+    channels, outputs, taps = weight.shape
+    count = -(-taps // stride)
+    filled = torch.nn.functional.pad(weight, (0, count * stride - taps))
+    return filled.reshape(channels, outputs, count, stride).flip(2).permute(3, 1, 2, 0).reshape(stride * outputs, -1)
+
+
+@handles("conv_transpose1d")
+def conv_transpose1d(b: Importer, node: Node, a: Args) -> str:
+    weight, stride = b.constant(a.weight), one(a.stride)
+    if weight is None or weight.dim() != 3 or len(b.shape(node)) != 3:
+        raise b.unsupported("a weight that is computed, or an input that is not [batch, channels, time]")
+    if a.groups != 1 or one(a.dilation) != 1:
+        raise b.unsupported("groups or dilation")
+    cut, extra = one(a.padding), one(a.output_padding)
+    batch, outputs, time = b.shape(node)
+    matrix = b.operand(arranged(b, weight, f"phases{stride}", lambda w: by_phases(w, stride)), role="gemm")
+    bias = [] if a.bias is None else [b.operand(a.bias)]
+    rows = b.transpose(b.operand(a.input, "float32"), SWAP)
+    window = {"taps": weight.shape[2], "stride": stride, "cut_left": cut, "cut_right": cut - extra}
+    out = b.emit("conv_transpose1d", [rows, matrix, *bias], "float32", (batch, time, outputs), **window)
+    return b.transpose(out, SWAP)

@@ -29,7 +29,7 @@ from .packing import (
 
 MAGIC = b"\x89PUNI\r\n\x1a"
 PRECISIONS = ("f32", "f16", "int8", "int4")
-WEIGHT_ROLES = {"linear": "gemm", "conv1d": "gemm", "embedding": "rows"}
+WEIGHT_ROLES = {"linear": "gemm", "conv1d": "gemm", "conv_transpose1d": "gemm", "embedding": "rows"}
 ABSENT, TENSOR_BIT = 0xFFFFFFFF, 0x80000000
 
 
@@ -63,8 +63,11 @@ def usable_precision(graph: Graph, name: str, precision: str) -> str:
     """The precision asked for, or the next finer one that every reader of the constant can use: convolutions take no
     int4, and int8 only where the channels of a group are a multiple of 4."""
     for node in graph.nodes:
-        if node.op == "conv1d" and node.inputs[1] == name and precision in ("int8", "int4"):
-            width = graph.constants[name].shape[1] // node.attributes["taps"]
+        if node.op in ("conv1d", "conv_transpose1d") and node.inputs[1] == name and precision in ("int8", "int4"):
+            taps = node.attributes["taps"]
+            if node.op == "conv_transpose1d":
+                taps = -(-taps // node.attributes.get("stride", 1))
+            width = graph.constants[name].shape[1] // taps
             precision = "f16" if width % 4 else "int8"
     return precision
 
