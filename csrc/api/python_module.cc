@@ -1,4 +1,5 @@
-// pocketuni._core: Model and Session for Python; python_speech.cc adds Speech. Conversions happen under the GIL, opening and running without it.
+// pocketuni._core: Model and Session for Python; python_speech.cc adds Speech. Conversions happen under the GIL,
+// opening and running without it.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -125,9 +126,9 @@ bool fits(const py::array& array, DType wanted) {
   return !(smallest < py::int_(low)) && !(largest > py::int_(high));
 }
 
-/// The array that the tower reads: the object itself where it can be, else a contiguous copy. Throws
-/// Error(kInvalidArgument) for what would lose information: float64 arrays, floats as ints, ints that do not fit.
-py::array input_array(const py::handle& object, const ValueSpec& spec) {
+}  // namespace
+
+py::array pocketuni::input_array(const py::handle& object, const ValueSpec& spec) {
   const bool typed = py::hasattr(object, "dtype");  // arrays say what they are; lists and scalars are converted
   py::array array;
   try {
@@ -157,7 +158,7 @@ py::array input_array(const py::handle& object, const ValueSpec& spec) {
   return array;
 }
 
-Tensor tensor_view(const py::array& array, DType dtype) {
+Tensor pocketuni::tensor_view(const py::array& array, DType dtype) {
   Tensor tensor;
   tensor.type.dtype = dtype;
   tensor.type.shape.assign(array.shape(), array.shape() + array.ndim());
@@ -167,18 +168,25 @@ Tensor tensor_view(const py::array& array, DType dtype) {
 
 // --- running ---------------------------------------------------------------------------------------------------------
 
-/// A result copied out of the session, owned until Python takes it.
-struct Result {
-  TensorType type;
-  std::unique_ptr<unsigned char[]> data;
-};
+std::vector<Result> pocketuni::copy_results(const std::vector<Tensor>& tensors) {
+  std::vector<Result> results;
+  for (const Tensor& tensor : tensors) {
+    const size_t bytes = static_cast<size_t>(element_count(tensor.type.shape)) * dtype_size(tensor.type.dtype);
+    std::unique_ptr<unsigned char[]> copy(new unsigned char[bytes > 0 ? bytes : 1]);
+    if (bytes > 0) std::memcpy(copy.get(), tensor.data, bytes);
+    results.push_back(Result{tensor.type, std::move(copy)});
+  }
+  return results;
+}
 
-py::array to_numpy(Result result) {
+py::array pocketuni::to_numpy(Result result) {
   std::vector<py::ssize_t> shape(result.type.shape.begin(), result.type.shape.end());
   py::capsule owner(result.data.get(), [](void* data) { delete[] static_cast<unsigned char*>(data); });
   void* data = result.data.release();
   return py::array(numpy_dtype(result.type.dtype), shape, data, owner);
 }
+
+namespace {
 
 class PySession {
  public:
@@ -201,7 +209,7 @@ class PySession {
       // The GIL goes before the mutex comes: whoever waits for the mutex holds nothing.
       py::gil_scoped_release release;
       std::lock_guard<std::mutex> lock(mutex_);
-      results = run_and_copy(inputs);
+      results = copy_results(session_.run(inputs));
     }
     py::dict outputs;
     for (size_t i = 0; i < results.size(); ++i) {
@@ -240,17 +248,6 @@ class PySession {
   int threads() const { return session_.threads(); }
 
  private:
-  std::vector<Result> run_and_copy(const std::vector<Tensor>& inputs) {
-    std::vector<Result> results;
-    for (const Tensor& tensor : session_.run(inputs)) {
-      const size_t bytes = static_cast<size_t>(element_count(tensor.type.shape)) * dtype_size(tensor.type.dtype);
-      std::unique_ptr<unsigned char[]> copy(new unsigned char[bytes > 0 ? bytes : 1]);
-      if (bytes > 0) std::memcpy(copy.get(), tensor.data, bytes);
-      results.push_back(Result{tensor.type, std::move(copy)});
-    }
-    return results;
-  }
-
   std::string names_text(const std::string& fault, const py::dict& given) const {
     std::string text = "tower '" + spec().name + "': " + fault + "; expected";
     for (uint32_t index : spec().inputs) text += " '" + spec().values[index].name + "'";
@@ -375,5 +372,6 @@ PYBIND11_MODULE(_core, m) {
       .def("set_profiling", &PySession::set_profiling, py::arg("on"))
       .def("profile", &PySession::profile);
 
+  bind_stream(m);
   bind_speech(m);
 }

@@ -1,9 +1,11 @@
 // What the files of pocketuni._core share.
 #pragma once
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "graph/session.h"
 
@@ -19,6 +21,21 @@ struct PyModel {
   pybind11::bytes blob(const std::string& name) const;
 };
 
+/// The array that a tower reads: the object itself where it can be, else a contiguous copy. Throws
+/// Error(kInvalidArgument) for what would lose information: float64 arrays, floats as ints, ints that do not fit.
+pybind11::array input_array(const pybind11::handle& object, const ValueSpec& spec);
+Tensor tensor_view(const pybind11::array& array, DType dtype);
+
+/// A result copied out of a session, owned until Python takes it.
+struct Result {
+  TensorType type;
+  std::unique_ptr<unsigned char[]> data;
+};
+std::vector<Result> copy_results(const std::vector<Tensor>& tensors);
+pybind11::array to_numpy(Result result);
+
+/// Adds Stream.
+void bind_stream(pybind11::module_& m);
 /// Adds Speech, voice_names, RATE_HZ and MAX_CHUNK_FRAMES.
 void bind_speech(pybind11::module_& m);
 
