@@ -1,0 +1,111 @@
+#include "speech/resample.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "base/error.h"
+
+namespace pocketuni {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+constexpr double kCrossings = 48;     // zero crossings of the sinc on each side
+constexpr double kBeta = 9.0;         // of the Kaiser window: side lobes below -90 dB
+constexpr double kPassBand = 0.9625;  // cutoff; the transition of such a window is +- 0.06 around it
+constexpr int64_t kMostCoefficients = int64_t{1} << 24;
+
+/// The modified Bessel function I0 by its power series.
+double bessel(double x) {
+  double sum = 1, term = 1;
+  for (int k = 1; term > sum * 1e-17; ++k) sum += term *= (x / (2 * k)) * (x / (2 * k));
+  return sum;
+}
+
+/// The filter at a distance in input samples; `cutoff` in units of the input's Nyquist frequency.
+double filter_at(double distance, double cutoff) {
+  const double place = distance * cutoff / kCrossings;
+  if (std::fabs(place) >= 1) return 0;
+  const double angle = kPi * distance * cutoff;
+  const double sinc = std::fabs(angle) < 1e-9 ? 1 : std::sin(angle) / angle;
+  return cutoff * sinc * bessel(kBeta * std::sqrt(1 - place * place)) / bessel(kBeta);
+}
+
+}  // namespace
+
+Resampler::Resampler(int64_t from_hz, int64_t to_hz) {
+  if (from_hz < 1 || to_hz < 1 || from_hz > (int64_t{1} << 31) || to_hz > (int64_t{1} << 31)) {
+    fail_argument("cannot change the rate from " + std::to_string(from_hz) + " Hz to " + std::to_string(to_hz) + " Hz");
+  }
+  const int64_t common = std::gcd(from_hz, to_hz);
+  up_ = to_hz / common, down_ = from_hz / common;
+  if (up_ == down_) {  // nothing to filter
+    half_ = 0;
+    return;
+  }
+  const double cutoff = kPassBand * std::min(1.0, static_cast<double>(up_) / static_cast<double>(down_));
+  half_ = static_cast<int64_t>(std::ceil(kCrossings / cutoff));
+  if (half_ > kMostCoefficients / 2 / up_) {
+    fail_argument("the rates " + std::to_string(from_hz) + " Hz and " + std::to_string(to_hz) +
+                  " Hz have too small a common divisor; convert in two steps");
+  }
+  for (int64_t phase = 0; phase < up_; ++phase) {
+    std::vector<double> taps;
+    double sum = 0;
+    for (int64_t i = 0; i < 2 * half_; ++i) {
+      const double place = static_cast<double>(phase) / static_cast<double>(up_);
+      taps.push_back(filter_at(static_cast<double>(half_ - 1 - i) + place, cutoff));
+      sum += taps.back();
+    }
+    for (double tap : taps) coefficients_.push_back(static_cast<float>(tap / sum));  // every phase passes a constant
+  }
+}
+
+void Resampler::push(const float* samples, size_t count, std::vector<float>* out) {
+  held_.insert(held_.end(), samples, samples + count);
+  const int64_t there = first_ + static_cast<int64_t>(held_.size());
+  // Result n reads the samples base - half + 1 .. base + half, base = n down / up.
+  produce((there - half_) * up_, out);
+}
+
+void Resampler::finish(std::vector<float>* out) {
+  const int64_t there = first_ + static_cast<int64_t>(held_.size());
+  held_.insert(held_.end(), static_cast<size_t>(half_), 0.0f);
+  produce(there * up_, out);
+  held_.clear();
+  first_ = next_ = 0;
+}
+
+/// Appends the results whose place, in units of 1 / up of a sample, lies before `end`.
+void Resampler::produce(int64_t end, std::vector<float>* out) {
+  for (; next_ * down_ < end; ++next_) {
+    const int64_t base = next_ * down_ / up_, begin = base - half_ + 1;
+    if (half_ == 0) {
+      out->push_back(held_[static_cast<size_t>(next_ - first_)]);
+      continue;
+    }
+    const float* taps = coefficients_.data() + next_ * down_ % up_ * 2 * half_;
+    const int64_t skip = std::max<int64_t>(0, -begin);  // before the first sample
+    const float* x = held_.data() + (begin + skip - first_);
+    float sums[4] = {};
+    for (int64_t i = skip; i < 2 * half_; ++i) sums[i % 4] += taps[i] * x[i - skip];
+    out->push_back((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  }
+  const int64_t keep = std::max<int64_t>(0, next_ * down_ / up_ - half_ + 1), drop = keep - first_;
+  if (drop > 0) {
+    const int64_t count = std::min<int64_t>(drop, static_cast<int64_t>(held_.size()));
+    held_.erase(held_.begin(), held_.begin() + count);
+    first_ += count;
+  }
+}
+
+std::vector<float> resample(const float* samples, size_t count, int64_t from_hz, int64_t to_hz) {
+  Resampler resampler(from_hz, to_hz);
+  std::vector<float> out;
+  resampler.push(samples, count, &out);
+  resampler.finish(&out);
+  return out;
+}
+
+}  // namespace pocketuni
