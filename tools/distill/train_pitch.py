@@ -94,6 +94,7 @@ def evaluate(model: PitchReader, work: Path, corpora: list[str]) -> dict[str, tu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=packed.default_work(), help="folder for features and checkpoints")
+    parser.add_argument("--name", default="pitch.pt", help="file to write within WORK/vocoder")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=96)
@@ -120,7 +121,7 @@ def main() -> None:
             model.eval()
             bar.write(f"{step} {loss.item():.3f} {evaluate(model, arguments.work, ['ljspeech', 'librispeech'])}")
             model.train()
-            save(model, packed.folder(arguments.work) / "pitch.pt")
+            save(model, packed.folder(arguments.work) / arguments.name)
 
 
 if __name__ == "__main__":
