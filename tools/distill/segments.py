@@ -65,7 +65,10 @@ def blurred(log_mel: Tensor, random: np.random.Generator) -> Tensor:
 class Sampler:
     """Draws batches from the recordings that have features. Its state is the generator's, for resumption."""
 
-    def __init__(self, work: Path, frames: int, batch: int, seed: int, corpora: list[str]):
+    def __init__(self, work: Path, frames: int, batch: int, seed: int, corpora: list[str], predicted: float = 0.0):
+        """predicted: how often to take the mel from WORK/acoustic/predicted/CORPUS/FILE.npy, `[T, 80]`, where it is."""
+        self.predicted = predicted
+        self.folder = Path(work) / "acoustic/predicted"
         self.pack = packed.Pack(work)
         self.features = source.Frames(work, self.pack.samples // mel.HOP_SAMPLES)
         self.frames, self.batch = frames, batch
@@ -88,12 +91,21 @@ class Sampler:
         shares = np.array([SHARES[corpus] for corpus in self.pools])
         self.shares = shares / shares.sum()
 
+    def prediction(self, entry: packed.Entry, frame: int) -> np.ndarray | None:
+        """What the acoustic model makes of a segment, `[T, 80]` at the recording's level, if it was asked."""
+        path = self.folder / entry.corpus / f"{Path(entry.file).stem}.npy"
+        if self.random.random() >= self.predicted or not path.exists():
+            return None
+        log_mel = np.load(path, mmap_mode="r")[frame : frame + self.frames]
+        return log_mel if len(log_mel) == self.frames else None
+
     def next(self) -> Batch:
         margin = mel.PAD_SAMPLES
         audio = np.empty((self.batch, self.frames * mel.HOP_SAMPLES + 2 * margin), np.float32)
         phase = np.empty((self.batch, self.frames))
         log_f0 = np.empty((self.batch, self.frames), np.float32)
         limits = np.empty(self.batch, np.float32)
+        predictions: dict[int, np.ndarray] = {}
         names = list(self.pools)
         for row in range(self.batch):
             corpus = names[self.random.choice(len(names), p=self.shares)]
@@ -105,16 +117,21 @@ class Sampler:
             at = entry.start // mel.HOP_SAMPLES + frame
             phase[row] = self.features.phase[at : at + self.frames]
             log_f0[row] = self.features.log_f0[at : at + self.frames]
+            if (guess := self.prediction(entry, frame)) is not None:
+                predictions[row] = np.maximum(guess + np.log(gain * packed.PEAK), np.log(mel.FLOOR))
             limits[row] = LIMIT_HZ.get(corpus, mel.RATE_HZ / 2)
         noise_at = int(self.random.integers(0, 1 << 30))
         noise = source.hashed_noise(noise_at, self.batch * self.frames * mel.HOP_SAMPLES).reshape(self.batch, -1)
         whole = torch.from_numpy(audio)
         target = spectrum_within(whole)
         magnitude = torch.sqrt(target.real.square() + target.imag.square() + 1e-9)
+        log_mel = blurred(mel.magnitude_to_log_mel(magnitude), self.random)
+        for row, prediction in predictions.items():
+            log_mel[row] = torch.from_numpy(prediction.astype(np.float32))
         return Batch(
             whole[:, margin:-margin],
             target,
-            blurred(mel.magnitude_to_log_mel(magnitude), self.random),
+            log_mel,
             torch.from_numpy(phase),
             torch.from_numpy(log_f0),
             noise,

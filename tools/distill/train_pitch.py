@@ -99,13 +99,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--predicted", type=float, default=0.0, help="share of segments with a predicted mel")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     model = PitchReader()
-    sampler = segments.Sampler(arguments.work, arguments.frames, arguments.batch, arguments.seed, list(packed.CORPORA))
+    sampler = segments.Sampler(
+        arguments.work, arguments.frames, arguments.batch, arguments.seed, list(packed.CORPORA), arguments.predicted
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, arguments.rate, arguments.steps, pct_start=0.1)
     bar = tqdm(range(1, arguments.steps + 1), mininterval=20)

@@ -43,6 +43,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=vocoder.Config.hidden)
     parser.add_argument("--blocks", type=int, default=vocoder.Config.blocks)
     parser.add_argument("--corpora", nargs="+", default=list(packed.CORPORA), choices=packed.CORPORA)
+    parser.add_argument("--predicted", type=float, default=0.0, help="share of segments with a predicted mel")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-seconds", type=float, default=120.0, help="time between checkpoints")
@@ -79,7 +80,9 @@ class Trainer:
         groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=arguments.rate, betas=(0.9, 0.98))
         corpora = arguments.corpora
-        self.sampler = segments.Sampler(arguments.work, arguments.frames, arguments.batch, arguments.seed, corpora)
+        self.sampler = segments.Sampler(
+            arguments.work, arguments.frames, arguments.batch, arguments.seed, corpora, arguments.predicted
+        )
         self.step = 0
         self.rows: list[list[float]] = []
         if (self.folder / "state.pt").exists():
