@@ -1,0 +1,37 @@
+// Feeds the text front end, and dictionaries (inputs that start with PULX). The model comes from make_frontend.py; run
+// it from the repository's root.
+#include "base/error.h"
+#include "speech/lexicon.h"
+#include "speech/text_frontend.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const auto model = pocketuni::Model::open("tests/speech/frontend.puni");
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  if (text.substr(0, 4) == "PULX") {
+    try {
+      const pocketuni::Lexicon lexicon(data, size);
+      pocketuni::Phones phones;
+      for (const char* word : {"a", "hello", "zoom", "'s"}) lexicon.find(word, &phones);
+    } catch (const pocketuni::Error&) {
+    }
+    return 0;
+  }
+  pocketuni::TextFrontEnd front_end(model);
+  const size_t piece = size > 0 ? 1 + data[0] : 1;
+  pocketuni::Utterance utterance;
+  const auto drain = [&] {
+    for (bool more = true; more;) {
+      try {
+        more = front_end.next(&utterance);
+      } catch (const pocketuni::Error&) {
+      }
+    }
+  };
+  for (size_t at = 0; at < size; at += piece) {
+    front_end.push(text.substr(at, piece));
+    drain();
+  }
+  front_end.finish();
+  drain();
+  return 0;
+}
