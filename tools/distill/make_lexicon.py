@@ -125,11 +125,11 @@ def read_dictionary(cmudict: Path) -> dict[str, list[Labels]]:
     return dictionary
 
 
-def make_lexicon(net: G2p, cmudict: Path) -> bytes:
-    """The blob `lexicon.en` that goes with a network whose linear layers are stored in int8."""
-    dictionary = read_dictionary(cmudict)
+def make_lexicon(net: G2p, dictionary: Mapping[str, list[Labels]]) -> tuple[bytes, int]:
+    """The blob `lexicon.en` for a network whose linear layers are stored in int8, and how many words it holds."""
+    stored = exceptions(quantized(net), dictionary)
     short = [word for word in dictionary if len(word) <= SHORT and "'" not in word]
-    return encode_lexicon(exceptions(quantized(net), dictionary), short)
+    return encode_lexicon(stored, short), len(stored)
 
 
 def g2p_graph(net: G2p) -> Graph:
@@ -188,7 +188,7 @@ def g2p_tower(work: Path) -> tuple[Graph, dict[str, bytes]]:
     """
     folder = work if (work / "g2p.pt").exists() else work / "g2p"
     net = load_net(folder / "g2p.pt")
-    return g2p_graph(net), {"lexicon.en": make_lexicon(net, CMUDICT)}
+    return g2p_graph(net), {"lexicon.en": make_lexicon(net, read_dictionary(CMUDICT))[0]}
 
 
 def main() -> None:
@@ -199,11 +199,10 @@ def main() -> None:
     torch.set_num_threads(1)
     net = load_net(options.work / "g2p.pt")
     dictionary = read_dictionary(options.cmudict)
-    stored = exceptions(quantized(net), dictionary)
-    blob = make_lexicon(net, options.cmudict)
+    blob, stored = make_lexicon(net, dictionary)
     (options.work / "lexicon.en").write_bytes(blob)
     everything = encode_lexicon({word: phones[0] for word, phones in dictionary.items()}, [])
-    print(f"{len(dictionary)} words, {len(stored)} stored, {1 - len(stored) / len(dictionary):.1%} need no entry")
+    print(f"{len(dictionary)} words, {stored} stored, {1 - stored / len(dictionary):.1%} need no entry")
     print(f"{len(blob)} bytes; with every word: {len(everything)} bytes")
 
 
