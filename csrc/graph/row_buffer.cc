@@ -5,24 +5,31 @@
 
 namespace pocketuni {
 
-std::unique_ptr<AlignedBuffer> BufferPool::take() {
+std::unique_ptr<AlignedBuffer> BufferPool::take(size_t bytes) {
   if (free_.empty()) return std::make_unique<AlignedBuffer>();
-  std::unique_ptr<AlignedBuffer> block = std::move(free_.back());
-  free_.pop_back();
+  size_t chosen = free_.size() - 1;
+  for (size_t i = free_.size(); i-- > 0;) {
+    if (free_[i]->capacity() < bytes) continue;
+    chosen = i;
+    break;
+  }
+  std::unique_ptr<AlignedBuffer> block = std::move(free_[chosen]);
+  free_.erase(free_.begin() + static_cast<ptrdiff_t>(chosen));
   return block;
 }
 
 unsigned char* RowBuffer::append(int64_t rows, BufferPool& pool) {
   const size_t held = static_cast<size_t>(end_ - begin_) * row_bytes_, more = static_cast<size_t>(rows) * row_bytes_;
   if (block_ == nullptr) {
-    block_ = pool.take();
+    block_ = pool.take(more);
     data_ = block_->data();
   }
   const size_t used = held == 0 ? 0 : static_cast<size_t>(data_ - block_->data());
   if (held + more > block_->capacity()) {
     // A block of another value cannot grow in place, for growing loses its content.
-    std::unique_ptr<AlignedBuffer> larger = held == 0 ? std::move(block_) : std::make_unique<AlignedBuffer>();
-    larger->reserve(std::max<size_t>(64, held + more + held / 2));
+    const size_t bytes = std::max<size_t>(64, held + more + held / 2);
+    std::unique_ptr<AlignedBuffer> larger = held == 0 ? std::move(block_) : pool.take(bytes);
+    larger->reserve(bytes);
     if (held > 0) {
       std::memcpy(larger->data(), data_, held);
       pool.give(std::move(block_));

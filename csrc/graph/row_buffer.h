@@ -11,8 +11,9 @@ namespace pocketuni {
 
 class BufferPool {
  public:
-  /// The block that was given back last, or a new one. Its content is not defined.
-  std::unique_ptr<AlignedBuffer> take();
+  /// Of the blocks that were given back, the last one that has `bytes`, else the last one, else a new one: there are
+  /// never more blocks than were held at once. Its content is not defined.
+  std::unique_ptr<AlignedBuffer> take(size_t bytes);
   void give(std::unique_ptr<AlignedBuffer> block) { free_.push_back(std::move(block)); }
 
  private:

@@ -351,16 +351,21 @@ def test_the_gil_is_free_meanwhile(model):
     assert longest < 2.0, "one call of the core lasts no longer than a chunk"
 
 
+def resident_kilobytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to tell the memory of a process")
 def test_a_megabyte_of_text_in_constant_memory(model):
     text = LONG[:960] * 1100
     assert len(text) > 1_000_000
     with model.stream(text, chunk_frames=64) as stream:
-        for _ in range(50):
+        for _ in range(300):
             next(stream)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for _ in range(500):
+        before = resident_kilobytes()
+        for _ in range(900):
             next(stream)
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000, "kilobytes"
+        assert resident_kilobytes() - before < 2000, "11 minutes of speech leave nothing behind"
 
 
 def test_time_to_first_audio_does_not_depend_on_length(model):
