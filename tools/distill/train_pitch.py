@@ -95,6 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=packed.default_work(), help="folder for features and checkpoints")
     parser.add_argument("--name", default="pitch.pt", help="file to write within WORK/vocoder")
+    parser.add_argument("--start", type=Path, help="pitch.pt to go on from")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--frames", type=int, default=96)
@@ -105,7 +106,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    model = PitchReader()
+    model = load(arguments.start).train() if arguments.start else PitchReader()
     sampler = segments.Sampler(
         arguments.work, arguments.frames, arguments.batch, arguments.seed, list(packed.CORPORA), arguments.predicted
     )

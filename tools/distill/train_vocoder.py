@@ -31,7 +31,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=packed.default_work(), help="folder for features and checkpoints")
     parser.add_argument("--name", default="student", help="folder of this run within WORK/vocoder")
-    parser.add_argument("--steps", type=int, default=4800)
+    parser.add_argument("--steps", type=int, default=4400)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--frames", type=int, default=96, help="length of a training segment")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
