@@ -19,6 +19,8 @@ KERNEL = 7
 SPEAKER = 192
 # Prosody as the decoder reads it: pitch, voicing probability, energy; and the place in the unit, three numbers as well.
 CONDITION = 6
+# A few hours hold few thousand sentences: durations and F0 are learned by heart without it, the mel is not.
+ENCODER_DROPOUT, VARIANCE_DROPOUT = 0.1, 0.3
 HEADS = 4  # log_frames, pitch, voiced, energy
 
 
@@ -82,8 +84,9 @@ class Depthwise(nn.Module):
 class Block(nn.Module):
     """ConvNeXt block (Liu et al. 2022) with FiLM: x + W2 gelu(W1 (norm(depthwise(x)) * (1 + scale) + shift))."""
 
-    def __init__(self, channels: int, inner: int, film: int):
+    def __init__(self, channels: int, inner: int, film: int, dropout: float = 0.0):
         super().__init__()
+        self.dropout = dropout
         self.depthwise = Depthwise(channels)
         self.norm = nn.LayerNorm(channels, eps=1e-5)
         self.film = nn.Linear(film, 2 * channels)
@@ -99,16 +102,16 @@ class Block(nn.Module):
         scale, shift = self.film(speaker).float()[:, None].chunk(2, dim=-1)
         y = self.norm(self.depthwise(x)) * (1 + scale) + shift
         y = self.narrow(functional.gelu(self.widen(y), approximate="tanh")).float()
-        return (x + y) * mask
+        return (x + functional.dropout(y, self.dropout, self.training)) * mask
 
 
 class Stack(nn.Module):
     """Blocks, and the speaker's bottleneck from which each takes its FiLM."""
 
-    def __init__(self, channels: int, inner: int, blocks: int, film: int):
+    def __init__(self, channels: int, inner: int, blocks: int, film: int, dropout: float = 0.0):
         super().__init__()
         self.speaker = nn.Linear(SPEAKER, film)
-        self.blocks = nn.ModuleList([Block(channels, inner, film) for _ in range(blocks)])
+        self.blocks = nn.ModuleList([Block(channels, inner, film, dropout) for _ in range(blocks)])
 
     def forward(self, x: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
         # Unit vectors of 192 floats have entries near 0.07; the factor brings them to order 1.
@@ -126,9 +129,9 @@ class Encoder(nn.Module):
         width = shape.encoder
         self.unit = nn.Embedding(units.COUNT, width)
         self.flag = nn.Embedding(2, width)
-        self.stack = Stack(width, shape.encoder_inner, shape.encoder_blocks, shape.film)
+        self.stack = Stack(width, shape.encoder_inner, shape.encoder_blocks, shape.film, ENCODER_DROPOUT)
         self.norm = nn.LayerNorm(width, eps=1e-5)
-        self.variance = Stack(width, shape.variance_inner, shape.variance_blocks, shape.film)
+        self.variance = Stack(width, shape.variance_inner, shape.variance_blocks, shape.film, VARIANCE_DROPOUT)
         self.variance_norm = nn.LayerNorm(width, eps=1e-5)
         self.heads = nn.Linear(width, HEADS)
 
@@ -136,7 +139,8 @@ class Encoder(nn.Module):
         """ids, flags `[B, U]`, speaker `[B, 192]`, mask `[B, U, 1]` -> hidden `[B, U, 192]`, heads `[B, U, 4]`."""
         x = (self.unit(ids) + self.flag(flags)) * mask
         hidden = self.norm(self.stack(x, speaker, mask)) * mask
-        y = self.variance_norm(self.variance(hidden, speaker, mask))
+        y = functional.dropout(hidden, VARIANCE_DROPOUT, self.training)
+        y = self.variance_norm(self.variance(y, speaker, mask))
         return hidden, self.heads(y).float()
 
 

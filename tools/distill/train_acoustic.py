@@ -29,7 +29,7 @@ from .data import Batch, Prepared, Sampler
 CORPUS_WEIGHTS = {"ljspeech": 0.45, "vctk-p239": 0.1, "librispeech": 0.45}
 WARMUP_STEPS = 200
 EMA = 0.998
-LOSSES = {"mel": 1.0, "structure": 0.5, "log_frames": 0.5, "pitch": 2.0, "voiced": 0.2, "energy": 0.5}
+LOSSES = {"mel": 1.0, "structure": 0.5, "log_frames": 0.5, "pitch": 0.5, "voiced": 0.2, "energy": 0.5}
 CRITIC_LOSSES = {"adversarial": 0.1, "features": 0.5}
 
 
@@ -125,7 +125,9 @@ class Trainer:
         loss = functional.smooth_l1_loss(log_frames, b.log_frames, reduction="none", beta=0.5)
         inner = judged * (b.ids != units.SILENCE)
         yield "log_frames", weighted_mean(loss, inner + 0.1 * (judged - inner))
-        yield "pitch", weighted_mean((pitch - b.prosody[..., 0]).square(), judged * (b.prosody[..., 1] + 0.02))
+        # Huber again: creaky voice halves F0, or makes the tracker halve it.
+        loss = functional.smooth_l1_loss(pitch, b.prosody[..., 0], reduction="none", beta=0.15)
+        yield "pitch", weighted_mean(loss, judged * (b.prosody[..., 1] + 0.02))
         loss = functional.binary_cross_entropy_with_logits(voiced, b.prosody[..., 1], reduction="none")
         yield "voiced", weighted_mean(loss, judged)
         yield "energy", weighted_mean((energy - b.prosody[..., 2]).square(), judged)
