@@ -12,7 +12,9 @@ namespace build {
 
 class RandomNet {
  public:
-  explicit RandomNet(unsigned seed) : rng_(seed) { tower_.name = "net", tower_.named_dims = {"frames"}, parts_.meta = "{}"; }
+  explicit RandomNet(unsigned seed) : rng_(seed) {
+    tower_.name = "net", tower_.named_dims = {"frames"}, parts_.meta = "{}";
+  }
 
   struct Value {
     uint32_t index;
@@ -25,6 +27,12 @@ class RandomNet {
 
   Value input(const std::string& name, int channels) {
     const Value value = add_value(name, {1, -2, channels}, channels, 0);
+    tower_.inputs.push_back(value.index);
+    return value;
+  }
+  /// [1, frames]: a number for each.
+  Value samples(const std::string& name) {
+    const Value value = add_value(name, {1, -2}, 1, 0);
     tower_.inputs.push_back(value.index);
     return value;
   }

@@ -54,11 +54,35 @@ Value convolution(RandomNet& net, const Value& x, int& rates) {
   return net.node("conv1d", operands, n, rate, std::move(attributes));
 }
 
+/// Two, three or four rows for each, cut at both ends.
+Value transposed(RandomNet& net, const Value& x, int& rates) {
+  const int stride = net.pick(1, 4), taps = net.pick(1, 9), count = (taps + stride - 1) / stride,
+            n = 8 * net.pick(1, 3);
+  return net.node("conv_transpose1d", {RandomNet::of(x), net.gemm(stride * n, count * x.channels, net.pick(0, 1) == 0)},
+                  n, ++rates,
+                  {{"taps", int64_t{taps}},
+                   {"stride", int64_t{stride}},
+                   {"cut_left", int64_t{net.pick(0, taps)}},
+                   {"cut_right", int64_t{net.pick(taps - count * stride, taps)}}});
+}
+
+/// Frames to samples.
+Value spectral(RandomNet& net, const Value& x) {
+  const int n_fft = net.pick(0, 1) == 0 ? 64 : 128, hop = net.pick(0, 1) == 0 ? 16 : 40;
+  const Value bins =
+      net.node("linear", {RandomNet::of(x), net.gemm(n_fft + 2, x.channels, false)}, n_fft + 2, x.rate, {});
+  return net.node("istft", {RandomNet::of(bins)}, hop, x.rate, {{"n_fft", int64_t{n_fft}}, {"hop", int64_t{hop}}});
+}
+
 Value random_node(RandomNet& net, const std::vector<Value>& values, const Value& vector, int& rates) {
   const Value& x = values[static_cast<size_t>(
       net.pick(std::max(0, static_cast<int>(values.size()) - 4), static_cast<int>(values.size()) - 1))];
   const auto same = [](const Value& v) { return RandomNet::of(v); };
-  switch (net.pick(0, 8)) {
+  switch (net.pick(0, 10)) {
+    case 9:
+      return transposed(net, x, rates);
+    case 10:
+      return spectral(net, x);
     case 0: {
       const int n = 8 * net.pick(1, 6);
       return net.node("linear", {same(x), net.gemm(n, x.channels, net.pick(0, 1) == 0)}, n, x.rate,
@@ -238,6 +262,39 @@ void test_windows() {
   CHECK(stream.done());
 }
 
+void test_mel() {
+  RandomNet net(4);
+  const Value samples = net.samples("samples");
+  const Value mel = net.node(
+      "mel_spectrogram", {RandomNet::of(samples)}, 20, 0,
+      {{"n_fft", int64_t{128}}, {"hop", int64_t{32}}, {"mels", int64_t{20}}, {"rate", 8000.0}, {"floor", 1e-4}});
+  const Value out = net.node("depthwise_conv1d", {RandomNet::of(mel), net.plain({5, 20})}, 20, 0, same_window(5));
+  const build::Bytes file = net.file({out});
+  const auto model = Model::from_memory(file.data(), file.size());
+  for (const Kernels* const* k = usable_kernels(); *k != nullptr; ++k) {
+    const SessionOptions options{1, (*k)->isa};
+    Session session(model, "net", options);
+    StreamSession stream(model, "net", options);
+    for (int64_t count : {0, 1, 31, 32, 40, 64, 100, 1000, 1023}) {
+      Data data = random_data(net, {1, count});
+      Run want, got;
+      want.append(session.run({data.view()}));
+      for (int64_t at = 0; at < count;) {
+        const int64_t next = std::min<int64_t>(count, at + net.pick(1, 100));
+        stream.push({{{DType::kF32, {1, next - at}}, data.values.data() + at}});
+        got.append(stream.pull(3));
+        at = next;
+      }
+      stream.finish();
+      do {
+        got.append(stream.pull(3));
+      } while (!stream.done());
+      CHECK(equal(got, want), "%s mel of %lld samples", (*k)->isa, static_cast<long long>(count));
+      stream.reset();
+    }
+  }
+}
+
 template <typename F>
 void check_throws(const char* part, F body) {
   try {
@@ -285,6 +342,7 @@ void test_errors() {
 int main() {
   test_windows();
   test_errors();
+  test_mel();
   test_random_towers();
   return check::summary();
 }
