@@ -38,8 +38,8 @@ struct InputInfo {
   const TensorEntry* tensor = nullptr;
 };
 
-/// Which part of a long sequence an op computes, when it runs on a chunk: where the rows along time of input 0 and of the
-/// result begin, and how many rows input 0 has in all (the largest int64 while its end is not known and not near).
+/// Which part of a long sequence an op computes, when it runs on a chunk: where the rows along time of input 0 and of
+/// the result begin, and how many rows input 0 has in all (the largest int64 while its end is not known and not near).
 struct TimeChunk {
   int64_t input_first, output_first, input_total;
 };
