@@ -130,6 +130,7 @@ void fill_gemm_neon(Kernels* kernels) {
   kernels->gemm_f32 = gemm_f32;
   kernels->gemm_f16 = gemm_f16;
   kernels->gemm_i8 = gemm_i8<WideningDot>;
+  kernels->conv_i8 = conv_i8<WideningDot>;
   kernels->gemm_i4 = gemm_i4<WideningDot>;
 }
 

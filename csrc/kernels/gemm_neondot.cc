@@ -14,6 +14,7 @@ struct SdotDot {
 
 void fill_gemm_neondot(Kernels* kernels) {
   kernels->gemm_i8 = gemm_i8<SdotDot>;
+  kernels->conv_i8 = conv_i8<SdotDot>;
   kernels->gemm_i4 = gemm_i4<SdotDot>;
 }
 
