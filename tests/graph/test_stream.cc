@@ -172,11 +172,13 @@ struct Run {
   }
 };
 
+bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+
 bool equal(const Run& a, const Run& b) {
   if (a.rows != b.rows || a.outputs.size() != b.outputs.size()) return false;
   for (size_t i = 0; i < a.outputs.size(); ++i) {
     if (a.outputs[i].size() != b.outputs[i].size() ||
-        std::memcmp(a.outputs[i].data(), b.outputs[i].data(), a.outputs[i].size() * sizeof(float)) != 0) {
+        !std::equal(a.outputs[i].begin(), a.outputs[i].end(), b.outputs[i].begin(), same_bits)) {
       return false;
     }
   }
