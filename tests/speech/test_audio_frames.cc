@@ -62,7 +62,7 @@ std::vector<float> audio_in_steps(InverseStft* inverse, const std::vector<float>
 }
 
 void test_forward_transform_is_the_sum_of_its_definition() {
-  for (size_t size : {2, 8, 64}) {
+  for (size_t size : {4, 8, 64}) {
     std::vector<float> re(size), im(size);
     for (size_t n = 0; n < size; ++n) re[n] = std::sin(3.1f * n * n), im[n] = std::cos(1.7f * n);
     std::vector<float> got_re = re, got_im = im;
