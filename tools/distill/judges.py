@@ -1,7 +1,8 @@
 """Judges of synthetic speech: DNSMOS, word error rate of a recognizer, mel-cepstral and log-spectral distance.
 
 `python -m distill.judges MODEL --pitch PITCH` judges copy synthesis of the held-out recordings: the recordings
-themselves, the teacher's resynthesis, and the student's with F0 as tracked in the recording and as read off the mel.
+themselves, the teacher's resynthesis, and the student's with F0 as tracked in the recording and as read off the mel;
+with `--puni FILE` also what the runtime makes of the same mel.
 """
 
 from __future__ import annotations
@@ -149,9 +150,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="vocoder.pt of a run")
     parser.add_argument("--pitch", type=Path, help="pitch.pt, for the system `reading`")
+    parser.add_argument("--puni", type=Path, help="model file with both towers, for the system `runtime`")
     parser.add_argument("--data", type=Path, default=packed.default_data())
     parser.add_argument("--count", type=int, default=split.LJSPEECH_HELD_OUT, help="how many of the held-out sentences")
-    parser.add_argument("--systems", nargs="+", default=["recording", "teacher", "student", "reading"])
+    parser.add_argument("--systems", nargs="+", default=["recording", "teacher", "student", "reading", "runtime"])
     parser.add_argument("--no-words", action="store_true", help="leave out the recognizer, which is slow")
     parser.add_argument("--out", type=Path, help="folder for audio, spectrograms and figures.json")
     parser.add_argument("--threads", type=int, default=1)
@@ -167,8 +169,11 @@ def main() -> None:
         "student": lambda audio: synthesis.speak(student, log_mel_of(audio), synthesis.tracked_f0(audio)),
         "reading": lambda audio: synthesis.speak(student, log_mel_of(audio), reader.read(log_mel_of(audio))),
     }
-    if reader is None:
-        arguments.systems = [name for name in arguments.systems if name != "reading"]
+    if arguments.puni:
+        runtime = synthesis.Runtime(arguments.puni)
+        systems["runtime"] = lambda audio: runtime.speak(log_mel_of(audio))
+    absent = {"reading": reader is None, "runtime": arguments.puni is None}
+    arguments.systems = [name for name in arguments.systems if not absent.get(name)]
     figures = {}
     for name in arguments.systems:
         spoken = [systems[name](audio) for audio in tqdm(recordings, desc=name, leave=False)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -17,6 +19,24 @@ def speak(model: vocoder.Vocoder, log_mel: np.ndarray, f0_hz: np.ndarray) -> np.
         phase = source.integrate(torch.from_numpy(np.asarray(f0_hz, np.float32))[None])
         frames = model(torch.from_numpy(np.asarray(log_mel, np.float32))[None], source.excitation(phase, noise))
         return istft.inverse(frames)[0].numpy()
+
+
+class Runtime:
+    """The towers `voice.pitch` and `voice.vocoder` of a model file, as the runtime computes them."""
+
+    def __init__(self, path: Path):
+        import pocketuni
+
+        self.towers = pocketuni.Model(path, threads=1).towers
+
+    def speak(self, log_mel: np.ndarray) -> np.ndarray:
+        """Audio float32 `[256 T]` from `log_mel` `[T, 80]` alone."""
+        mels = np.ascontiguousarray(log_mel[None], np.float32)
+        f0_hz = np.exp(self.towers["voice.pitch"].run(mel=mels)["log_f0"])
+        noise = source.hashed_noise(0, len(log_mel) * mel.HOP_SAMPLES)[None]
+        excitation = source.excitation(source.integrate(torch.from_numpy(f0_hz)), noise)
+        frames = self.towers["voice.vocoder"].run(mel=mels, source=excitation.numpy())["spectrum"]
+        return istft.inverse(torch.from_numpy(frames))[0].numpy()
 
 
 def tracked_f0(audio: np.ndarray) -> np.ndarray:
