@@ -43,15 +43,13 @@ size_t FramePlan::break_frames(double milliseconds, size_t least, size_t frame) 
   return kMaxPause;
 }
 
-void FramePlan::plan(const Utterance& utterance, UnitFeatures features, double speed, double semitones) {
+void FramePlan::plan(const Utterance& utterance, UnitFeatures features, double speed) {
   features_ = std::move(features);
   check_finite(features_.hidden, "hidden");
   check_finite(features_.log_frames, "log_frames");
   check_finite(features_.pitch, "pitch");
   check_finite(features_.voiced, "voiced");
   check_finite(features_.energy, "energy");
-  const auto shift = static_cast<float>(semitones * std::log(2.0) / 12);
-  for (float& pitch : features_.pitch) pitch += shift;
   for (float& voiced : features_.voiced) voiced = 1 / (1 + std::exp(-voiced));
   starts_.assign(1, 0);
   gaps_.clear();

@@ -9,7 +9,6 @@
 namespace pocketuni {
 
 constexpr double kMinSpeed = 0.25, kMaxSpeed = 4.0;
-constexpr double kMaxSemitones = 12.0;
 
 /// The encoder's results for one utterance of U units, row-major: see docs/voice.md, Towers.
 struct UnitFeatures {
@@ -27,11 +26,11 @@ struct Gap {
 /// The frames of one utterance after another.
 class FramePlan {
  public:
-  /// Durations are divided by `speed`, except those of breaks; `semitones` are added to the pitch. What rounding to
-  /// whole frames loses or wins is carried to the next unit and the next utterance, so that the speed is exact on
-  /// average. Phones and the silences at both ends have at least 1 frame; the silences between clauses of one sentence
-  /// have just 1. Throws Error(kFormat) when a feature is not finite.
-  void plan(const Utterance& utterance, UnitFeatures features, double speed, double semitones);
+  /// Durations are divided by `speed`, except those of breaks. What rounding to whole frames loses or wins is carried
+  /// to the next unit and the next utterance, so that the speed is exact on average. Phones and the silences at both
+  /// ends have at least 1 frame; the silences between clauses of one sentence have just 1. Throws Error(kFormat) when a
+  /// feature is not finite.
+  void plan(const Utterance& utterance, UnitFeatures features, double speed);
 
   size_t frames() const { return starts_.empty() ? 0 : starts_.back(); }
   /// The first frame of a unit; frames() for the number of units.

@@ -110,8 +110,8 @@ bool SpeechStream::begin_utterance() {
   }
   gap_left_ = 0;
   if (utterance.paragraph_start && returned_ > 0) gap_left_ = std::llround(kParagraphGap * kRateHz / options_.speed);
-  plan_.plan(utterance, encoder_.run(utterance, speaker_), options_.speed, options_.semitones);
-  chain_.start(plan_, speaker_, options_.seed * 0x9e3779b9U);
+  plan_.plan(utterance, encoder_.run(utterance, speaker_), options_.speed);
+  chain_.start(plan_, speaker_, options_.seed * 0x9e3779b9U, options_.semitones * std::log(2.0) / 12);
   for (Utterance::Word& word : utterance.words) {
     const size_t end = plan_.start_of(word.first_unit + word.units);
     const int64_t start = returned_ + gap_left_ + plan_.samples_before(plan_.start_of(word.first_unit));

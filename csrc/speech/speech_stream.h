@@ -23,6 +23,7 @@
 
 namespace pocketuni {
 
+constexpr double kMaxSemitones = 12.0;
 constexpr double kMaxVolume = 10.0;
 constexpr size_t kMaxChunkFrames = 4096;
 

@@ -44,8 +44,9 @@ VoiceChain::VoiceChain(std::shared_ptr<const Model> model, const SessionOptions&
   lookahead_ = static_cast<size_t>(decoder_.lookahead() + pitch_.lookahead() + vocoder_.lookahead()) + 2 * kFrameReach;
 }
 
-void VoiceChain::start(const FramePlan& plan, const std::vector<float>& speaker, uint32_t seed) {
+void VoiceChain::start(const FramePlan& plan, const std::vector<float>& speaker, uint32_t seed, double log_shift) {
   plan_ = &plan;
+  log_shift_ = static_cast<float>(log_shift);
   pushed_ = pulled_ = mel_rows_ = f0_rows_ = spectrum_rows_ = 0;
   for (StreamSession* tower : {&decoder_, &pitch_, &vocoder_}) tower->reset();
   decoder_.set_fixed("speaker", rows_view(speaker, speaker.size(), 0));
@@ -102,7 +103,10 @@ void VoiceChain::pass_mel() {
   if (pitch_.rows_ready() == 0) return;
   const Tensor& log_f0 = pitch_.pull(kAll)[0];
   check_rows(pitch_, f0_rows_ += rows_of(log_f0));
-  source_.push(log_f0.f32(), rows_of(log_f0));
+  // The mel keeps its own pitch: the pulses alone decide what is heard, and the formants stay where they are.
+  log_f0_.assign(log_f0.f32(), log_f0.f32() + rows_of(log_f0));
+  for (float& value : log_f0_) value += log_shift_;
+  source_.push(log_f0_.data(), log_f0_.size());
 }
 
 void VoiceChain::pass_source() {

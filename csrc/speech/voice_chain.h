@@ -20,8 +20,9 @@ class VoiceChain {
   /// outputs than docs/voice.md says, or sees more than a window of frames.
   VoiceChain(std::shared_ptr<const Model> model, const SessionOptions& options, size_t width);
 
-  /// Begins an utterance. The plan stays unchanged until it ends. `speaker`: 192 floats; `seed` shifts the noise.
-  void start(const FramePlan& plan, const std::vector<float>& speaker, uint32_t seed);
+  /// Begins an utterance. The plan stays unchanged until it ends. `speaker`: 192 floats; `seed` shifts the noise;
+  /// `log_shift` is added to the logarithm of F0.
+  void start(const FramePlan& plan, const std::vector<float>& speaker, uint32_t seed, double log_shift);
   /// Computes the next frames, at most `most`, and appends 256 samples for each. Returns how many; 0 at the end.
   size_t pull(size_t most, std::vector<float>* samples);
 
@@ -37,11 +38,12 @@ class VoiceChain {
   SourceFrames source_;
   InverseStft inverse_;
   const FramePlan* plan_ = nullptr;
+  float log_shift_ = 0;
   size_t width_;
   size_t lookahead_;                // frames that must be planned behind the one whose samples are wanted
   size_t pushed_ = 0, pulled_ = 0;  // frames of the utterance
   size_t mel_rows_ = 0, f0_rows_ = 0, spectrum_rows_ = 0;  // that the towers have given
-  std::vector<float> hidden_, place_, prosody_, rows_;
+  std::vector<float> hidden_, place_, prosody_, log_f0_, rows_;
   std::vector<float> mel_;  // rows that wait for their source
 };
 

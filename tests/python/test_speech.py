@@ -154,6 +154,24 @@ def test_options_change_what_is_heard(model):
     np.testing.assert_allclose(half, 0.5 * base.samples, atol=1e-6)
 
 
+def pitch_hz(audio):
+    """F0 by the autocorrelation of windows of 93 ms that are loud, the median."""
+    windows = np.lib.stride_tricks.sliding_window_view(audio.samples, 2048)[::1024].astype(np.float64)
+    loud = windows[windows.std(1) > 0.5 * audio.samples.std()]
+    spectrum = np.abs(np.fft.rfft((loud - loud.mean(1, keepdims=True)) * np.hanning(2048), 4096)) ** 2
+    correlation = np.fft.irfft(spectrum)[:, : 22050 // 60]
+    lags = np.arange(22050 // 500, 22050 // 60)
+    return float(22050 / np.median(lags[correlation[:, lags].argmax(1)]))
+
+
+@pytest.mark.parametrize("semitones", [-5, 3])
+def test_pitch_moves_by_semitones(model, semitones):
+    text = "Mama, no moon, no man in May."
+    plain, moved = model.say(text), model.say(text, pitch=semitones)
+    assert 12 * np.log2(pitch_hz(moved) / pitch_hz(plain)) == pytest.approx(semitones, abs=0.5)
+    assert moved.words == plain.words
+
+
 def test_voices(model):
     assert model.voices == {"ada": {"sex": "female"}, "bert": {}}
 
