@@ -20,7 +20,7 @@ SPEAKER = 192
 # Prosody as the decoder reads it: pitch, voicing probability, energy; and the place in the unit, three numbers as well.
 CONDITION = 6
 # A few hours hold few thousand sentences: durations and F0 are learned by heart without it, the mel is not.
-ENCODER_DROPOUT, VARIANCE_DROPOUT = 0.1, 0.3
+ENCODER_DROPOUT, VARIANCE_DROPOUT = 0.1, 0.2
 HEADS = 4  # log_frames, pitch, voiced, energy
 
 
@@ -134,12 +134,20 @@ class Encoder(nn.Module):
         self.variance = Stack(width, shape.variance_inner, shape.variance_blocks, shape.film, VARIANCE_DROPOUT)
         self.variance_norm = nn.LayerNorm(width, eps=1e-5)
         self.heads = nn.Linear(width, HEADS)
+        self.dropout = VARIANCE_DROPOUT
+
+    def set_dropout(self, scale: float) -> None:
+        """Scales all dropout. Norms behind it see larger values with it than without: the last steps go without it."""
+        self.dropout = VARIANCE_DROPOUT * scale
+        for stack, rate in ((self.stack, ENCODER_DROPOUT), (self.variance, VARIANCE_DROPOUT)):
+            for block in stack.blocks:
+                block.dropout = rate * scale  # type: ignore[assignment]
 
     def forward(self, ids: Tensor, flags: Tensor, speaker: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """ids, flags `[B, U]`, speaker `[B, 192]`, mask `[B, U, 1]` -> hidden `[B, U, 192]`, heads `[B, U, 4]`."""
         x = (self.unit(ids) + self.flag(flags)) * mask
         hidden = self.norm(self.stack(x, speaker, mask)) * mask
-        y = functional.dropout(hidden, VARIANCE_DROPOUT, self.training)
+        y = functional.dropout(hidden, self.dropout, self.training)
         y = self.variance_norm(self.variance(y, speaker, mask))
         return hidden, self.heads(y).float()
 

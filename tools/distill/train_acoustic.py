@@ -29,6 +29,7 @@ from .data import Batch, Prepared, Sampler
 CORPUS_WEIGHTS = {"ljspeech": 0.45, "vctk-p239": 0.1, "librispeech": 0.45}
 WARMUP_STEPS = 200
 EMA = 0.998
+DROPOUT_ENDS = 0.9  # share of the training; it falls from 0.1 before
 LOSSES = {"mel": 1.0, "structure": 0.5, "log_frames": 0.5, "pitch": 0.5, "voiced": 0.2, "energy": 0.5}
 CRITIC_LOSSES = {"adversarial": 0.1, "features": 0.5}
 
@@ -165,6 +166,7 @@ class Trainer:
         rate = self.options.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.step + 1) / WARMUP_STEPS)
+        self.model.encoder.set_dropout(min(1.0, max(0.0, (DROPOUT_ENDS - progress) / 0.1)))
         found, made, target = self.losses(self.sampler.batch(self.options.batch))
         loss = sum(LOSSES[name] * value for name, value in found.items())
         if progress >= self.options.critic_from:
