@@ -180,6 +180,10 @@ bool read_time(Scan& scan) {
     scan.say(words + ' ' + half, clock + half_tokens);
     return true;
   }
+  if (scan.is_glued(1, ':') && scan.is_number(2) && scan.is_glued(2) && !scan.is_glued(3, ':')) {  // 16:9
+    scan.say(cardinal(scan.peek().text) + " to " + cardinal(scan.peek(2).text), 3);
+    return true;
+  }
   const std::string half = hour >= 1 && hour <= 12 ? half_of_day(scan, 1, &half_tokens) : "";
   if (half.empty()) return false;
   scan.say(cardinal(std::to_string(hour)) + ' ' + half, 1 + half_tokens);
@@ -190,7 +194,7 @@ bool read_phone(Scan& scan) {
   const int plus = scan.is_symbol(0, '+') && scan.is_glued(1) && scan.is_number(1) ? 1 : 0;
   int count = plus, groups = 0;
   size_t digits = 0, last_group = 0;
-  bool bracket = false;
+  bool bracket = false, hyphens = true;
   while (true) {
     if (scan.is_number(count)) {
       if (scan.is_glued(count + 1) && scan.is_word(count + 1)) return false;
@@ -209,12 +213,14 @@ bool read_phone(Scan& scan) {
     const bool joined = scan.is_glued(count, '-') && scan.is_number(count + 1) && scan.is_glued(count + 1);
     const bool spaced = (plus || bracket) && (scan.is_number(count) || scan.is_symbol(count, '('));
     if (joined) ++count;
+    hyphens &= joined || !spaced;
     if (!joined && !spaced) break;
   }
   const bool national = groups >= 3 && digits >= 10 && last_group == 4;       // 555-123-4567, (555) 123-4567
   const bool local = groups == 2 && digits == 7 && last_group == 4 && !plus;  // 555-1234
   const bool international = plus && digits >= 8 && digits <= 15;
-  if (!national && !local && !international) return false;
+  const bool code = groups >= 4 && hyphens && !plus && !bracket;  // an ISBN, a card
+  if (!national && !local && !international && !code) return false;
   say_number_groups(scan, count);
   return true;
 }

@@ -185,7 +185,8 @@ std::string money_words(const Currency& currency, const Quantity& amount) {
   }
   const std::string whole = amount.digits.substr(0, point), cents = amount.digits.substr(point + 1);
   const std::string cent_words = cardinal(cents) + ' ' + (cents == "01" ? currency.cent : currency.cents);
-  if (small_value(whole) == 0) return small_value(cents) == 0 ? std::string("zero ") + currency.plural : cent_words;
+  if (whole.empty() || small_value(whole) == 0)
+    return small_value(cents) == 0 ? std::string("zero ") + currency.plural : cent_words;
   const std::string words = cardinal(whole) + ' ' + (whole == "1" ? currency.singular : currency.plural);
   return small_value(cents) == 0 ? words : words + " and " + cent_words;
 }
@@ -326,6 +327,9 @@ bool read_money(Scan& scan) {
     }
   }
   scan.say(words, next);
+  const bool range_follows =
+      (scan.is_glued(0, '-') || scan.is_glued(0, kSymEnDash)) && currency_at(scan, 1) == currency;
+  if (range_follows) scan.say("to", 1);  // "$20bn-$30bn"
   return true;
 }
 

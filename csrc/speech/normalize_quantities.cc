@@ -120,6 +120,10 @@ bool read_range(Scan& scan, const Quantity& first) {
   if (!times && !scan.is_glued(sign + 1)) return false;
   const int after = sign + 1 + second.tokens;
   if (!times && is_dash(scan, after) && scan.is_glued(after)) return false;  // a code: 12-34-56
+  if (times && (scan.is_glued(after, '^') || (scan.is_symbol(sign, kSymTimes) && !scan.is_glued(sign)))) {
+    scan.say(digits_words(first) + " times", sign + 1);
+    return true;  // the second number is read next
+  }
   if (times) {
     scan.say(size_words(first) + " by " + size_words(second), after);
     int unit_tokens = 0;
@@ -157,6 +161,9 @@ bool read_power(Scan& scan, const Quantity& number) {
     words += std::string(" to the ") + (minus ? "minus " + cardinal(digits) : ordinal(digits));
   }
   scan.say(words, exponent + 1);
+  int unit_tokens = 0;
+  const std::string unit = unit_at(scan, 0, false, &unit_tokens);
+  if (!unit.empty()) scan.say(unit, unit_tokens);
   return true;
 }
 

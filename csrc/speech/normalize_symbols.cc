@@ -69,7 +69,7 @@ const char* name_between(const Scan& scan, char sign) {
   const bool spaced = scan.peek().space_before && !scan.is_glued(1);
   const bool numbers = scan.is_number(-1) && (scan.is_number(1) || scan.is_symbol(1, '-'));
   const bool operands = is_operand(scan, -1) && is_operand(scan, 1);
-  if (sign == '/' && scan.is_word(-1, "and") && scan.is_word(1, "or")) return nullptr;
+  if (sign == '/' && scan.is_word(-1, "and n") && scan.is_word(1, "or a")) return nullptr;  // and/or, N/A
   switch (sign) {
     case '*':
       return numbers ? "times" : nullptr;
@@ -80,6 +80,7 @@ const char* name_between(const Scan& scan, char sign) {
     case '>':
       return operands && spaced ? "greater than" : nullptr;
     case '#':
+      if (scan.is_glued(0) && scan.is_word(-1, "c f")) return "sharp";
       return scan.is_glued(1) && scan.is_number(1) ? "number" : nullptr;
     case '~':
       return scan.is_glued(1) && (scan.is_number(1) || scan.is_symbol(1, '$')) ? "about" : nullptr;
@@ -97,14 +98,37 @@ bool is_dash(const Scan& scan) {
   return scan.is_symbol(1, '-') || (scan.peek().space_before && next.space_before);
 }
 
+/// "<b>", "</p>", "&amp;": how many tokens of a web page's marks stand here.
+int page_mark(const Scan& scan) {
+  if (scan.is_symbol(0, '&')) {
+    return scan.is_glued(1) && scan.is_word(1, "amp nbsp quot lt gt") && scan.is_glued(2, ';') ? 3 : 0;
+  }
+  if (!scan.is_symbol(0, '<')) return 0;
+  int next = scan.is_glued(1, '/') ? 2 : 1;
+  if (!scan.is_glued(next) || !scan.is_word(next)) return 0;
+  ++next;
+  if (scan.is_glued(next) && scan.is_number(next)) ++next;  // h1
+  if (scan.is_symbol(next, '/')) ++next;
+  return scan.is_symbol(next, '>') ? next + 1 : 0;
+}
+
 }  // namespace
 
 bool read_symbol(Scan& scan) {
   const char sign = scan.peek().text[0];
+  if (const int count = page_mark(scan)) {
+    if (scan.is_word(1, "amp")) scan.say("and", 0, count);
+    scan.skip(count);
+    return true;
+  }
   if (sign == '.' || sign == '?' || sign == '!') {
     // "word.word" has no pause, "word. Word" has.
     if (sign == '.' && scan.is_glued(0) && scan.is_glued(1) && (scan.is_word(1) || scan.is_number(1))) {
       scan.say(scan.is_word(-1) && scan.peek(1).text.size() > 0 && is_upper(scan.peek(1).text[0]) ? "," : "dot", 1);
+      return true;
+    }
+    if (sign == '.' && scan.peek().space_before && scan.is_glued(1) && scan.is_word(1)) {  // .NET
+      scan.say("dot", 1);
       return true;
     }
     read_ending(scan);

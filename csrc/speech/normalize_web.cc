@@ -126,7 +126,7 @@ bool read_web(Scan& scan) {
     if (before.kind != Token::kSymbol || std::string_view("\"'([{<").find(before.text[0]) == std::string_view::npos)
       return false;
   }
-  if (scan.is_symbol(0, '#') && scan.is_glued(1) && scan.is_word(1)) {
+  if (scan.is_symbol(0, '#') && scan.is_glued(1) && scan.is_word(1) && scan.peek(1).text.size() > 1) {
     scan.say("hashtag", 0, 1);
     scan.say(read_letters(scan, scan.peek(1).text), 1, 1);
     scan.skip(2);

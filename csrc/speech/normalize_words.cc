@@ -127,7 +127,8 @@ bool applies(const Scan& scan, const Abbreviation& item, int next) {
     case kCapital:
       return is_upper(scan.peek().text[0]) && scan.peek(next).kind != Token::kEnd;
     case kAfterName:
-      return (is_name(scan, -1) || scan.is_number(-1) || scan.is_symbol(-1, '&')) && !scan.is_glued(0);
+      return (is_name(scan, -1) || scan.is_number(-1) || scan.is_symbol(-1, '&') || scan.is_symbol(-1, '.')) &&
+             !scan.is_glued(0);
   }
   return false;
 }
@@ -348,6 +349,11 @@ bool read_word(Scan& scan) {
     scan.say(spell(text) + suffix, 1);
   } else if (prefixed || part_end(text, 0) == text.size()) {
     const bool caps = std::none_of(text.begin(), text.end(), is_lower);
+    const bool joined = scan.is_glued(1, '&') || (scan.is_glued(0) && scan.is_symbol(-1, '&'));
+    if (caps && text.size() <= 3 && (joined || (text.size() == 2 && scan.is_glued(1) && scan.is_number(1)))) {
+      scan.say(spell(text) + suffix, 1);  // AT&T, BA2490
+      return true;
+    }
     scan.say((prefixed && !caps ? lower(text) : read_part(scan, text, true)) + suffix, 1);
   } else {
     scan.say(read_letters(scan, text) + suffix, 1);

@@ -233,8 +233,20 @@ const TextCase kTextCases[] = {
     {"and/or", "and or"},
     {"he/she", "he slash she"},
     {"x \xE2\x89\xA5 3", "X greater than or equal to three"},
-    {"2 \xC3\x97 3 \xC3\xB7 6", "two by three divided by six"},
+    {"2 \xC3\x97 3 \xC3\xB7 6", "two times three divided by six"},
     {"\xC2\xA7 5", "section five"},
+    // Pages and codes.
+    {"ISBN 978-3-16-148410-0", "I S B N nine seven eight, three, one six, one four eight four one zero, zero"},
+    {"16:9", "sixteen to nine"},
+    {"AT&T, C#, .Net", "A T and T, C sharp, dot net"},
+    {"3\xC3\x97"
+     "10^8 m/s",
+     "three times ten to the eighth meters per second"},
+    {"N/A", "N A"},
+    {"$20bn\xE2\x80\x93$30bn", "twenty billion dollars to thirty billion dollars"},
+    {"$.50", "fifty cents"},
+    {"<b>bold</b> &amp; more", "bold and more"},
+    {"Brown v. Board", "brown versus board"},
     // Unicode.
     {"\xE2\x80\x9CQuoted\xE2\x80\x9D \xE2\x80\x98text\xE2\x80\x99", "quoted text"},
     {"caf\xC3\xA9 na\xC3\xAFve", "cafe naive"},
