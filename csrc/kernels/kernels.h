@@ -143,6 +143,8 @@ struct Kernels {
   void (*pack_f32)(const float* b, ptrdiff_t k_stride, ptrdiff_t n_stride, int k, int n, float* tiles);
 
   void (*attention_f32)(const AttentionArgs* args);
+  /// The same where products of rows rounded to int8 are good enough; attention_f32 itself where they are not faster.
+  void (*attention_i8)(const AttentionArgs* args);
 
   void (*layer_norm_f32)(const float* x, int rows, int dim, const float* gamma, const float* beta, float eps, float* y);
   void (*rms_norm_f32)(const float* x, int rows, int dim, const float* gamma, float eps, float* y);

@@ -11,6 +11,7 @@ void fill_fft_ref(Kernels* kernels);   // fft_f32, real_*; part of fill_nn_ref
 void fft_f32_ref(const FftPlan* plan, float* re, float* im, float* scratch);
 void fill_nn_avx2(Kernels* kernels);
 void fill_nn_avx512(Kernels* kernels);
+void fill_attention_avx512vnni(Kernels* kernels);  // attention_i8; part of fill_nn_avx512
 void fill_nn_neon(Kernels* kernels);
 
 /// y[0, n) = activation(y), in place: the last step of a matrix product.

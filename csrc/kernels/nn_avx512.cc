@@ -21,6 +21,7 @@ void fill_nn_avx512(Kernels* kernels) {
   fill_nn(kernels);
   fill_conv(kernels);
   fill_fft(kernels);
+  fill_attention_avx512vnni(kernels);
 }
 void act_row_avx512(Activation activation, float* y, int n) { act_row(activation, y, n); }
 

@@ -280,6 +280,7 @@ void dequantize_i4(const uint8_t* groups, int n, float* y) {
 void fill_nn(Kernels* kernels) {
   kernels->pack_f32 = pack_f32;
   kernels->attention_f32 = attention_f32;
+  kernels->attention_i8 = attention_f32;
   kernels->layer_norm_f32 = layer_norm_f32;
   kernels->rms_norm_f32 = rms_norm_f32;
   kernels->softmax_f32 = softmax_f32;

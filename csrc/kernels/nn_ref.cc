@@ -286,6 +286,7 @@ void fill_nn_ref(Kernels* kernels) {
   fill_fft_ref(kernels);
   kernels->pack_f32 = pack_f32;
   kernels->attention_f32 = attention_f32;
+  kernels->attention_i8 = attention_f32;
   kernels->layer_norm_f32 = layer_norm_f32;
   kernels->rms_norm_f32 = rms_norm_f32;
   kernels->softmax_f32 = softmax_f32;

@@ -18,7 +18,8 @@ class Attention final : public Op {
         kv_heads_(a.integer("kv_heads", heads_)),
         scale_(a.real("scale", 0)),
         causal_(a.flag("causal")),
-        packed_(a.flag("packed")) {
+        packed_(a.flag("packed")),
+        int8_(a.flag("int8")) {
     if (heads_ < 1 || kv_heads_ < 1 || heads_ > 65536 || heads_ % kv_heads_ != 0) {
       fail_argument("heads must be a multiple of kv_heads");
     }
@@ -169,7 +170,7 @@ class Attention final : public Op {
         static_cast<float>(scale_ != 0 ? scale_ : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(g.d, 1))));
     args.scratch = scratch;
     if (args.tk > 0) {
-      context.kernels->attention_f32(&args);
+      (int8_ ? context.kernels->attention_i8 : context.kernels->attention_f32)(&args);
     } else {
       for (int64_t i = 0; i < count; ++i) std::fill_n(args.out + i * args.out_stride, g.dv, 0.0f);
     }
@@ -177,7 +178,7 @@ class Attention final : public Op {
 
   int64_t heads_, kv_heads_;
   double scale_;
-  bool causal_, packed_;
+  bool causal_, packed_, int8_;
   size_t mask_at_ = 3;
 };
 

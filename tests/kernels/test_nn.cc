@@ -256,7 +256,9 @@ AttentionArgs attention_args(const Attention& c, const Guarded<float>& q, const 
   return a;
 }
 
-void test_attention_case(const Kernels& k, const Kernels& ref, const Attention& c, bool poisoned) {
+// `kernel` of k against attention_f32 of the reference.
+void test_attention_case(const Kernels& k, const Kernels& ref, void (*kernel)(const AttentionArgs*), float tolerance,
+                         const Attention& c, bool poisoned) {
   const auto extent = [](int rows, int stride, int width) { return static_cast<size_t>((rows - 1) * stride + width); };
   Guarded<float> q(extent(c.tq, c.d + 3, c.d)), keys(extent(c.tk, c.d + 1, c.d)), values(extent(c.tk, c.dv + 2, c.dv));
   Guarded<float> mask(c.mask == 2 ? c.tq * c.tk : c.tk), scratch(attention_scratch_floats(c.tk, c.d, c.dv));
@@ -276,11 +278,11 @@ void test_attention_case(const Kernels& k, const Kernels& ref, const Attention& 
   ref.attention_f32(&to_want);
   for (size_t i = 0; i < scratch.size(); ++i) scratch[i] = kNan;
   const AttentionArgs args = attention_args(c, q, keys, values, mask, out, scratch);
-  k.attention_f32(&args);
+  kernel(&args);
   for (int i = 0; i < c.tq; ++i) {
     for (int j = 0; j < c.dv; ++j) {
       const float got = out[i * (c.dv + 1) + j], expected = want[i * (c.dv + 1) + j];
-      if (!CHECK(close(got, expected, 3e-6f, 3e-6f),
+      if (!CHECK(close(got, expected, tolerance, tolerance),
                  "%s attention %d x %d, d %d, dv %d, mask %d, causal %d, row %d: %g, want %g", k.isa, c.tq, c.tk, c.d,
                  c.dv, c.mask, c.causal, i, got, expected))
         return;
@@ -289,7 +291,7 @@ void test_attention_case(const Kernels& k, const Kernels& ref, const Attention& 
     AttentionArgs one = args;
     one.q += i * one.q_stride, one.out = alone.data(), one.tq = 1;
     if (one.mask != nullptr) one.mask += i * one.mask_stride;
-    k.attention_f32(&one);
+    kernel(&one);
     for (int j = 0; j < c.dv; ++j) {
       if (!CHECK(same(alone[j], out[i * (c.dv + 1) + j]) || std::isnan(alone[j]), "%s attention row %d of %d alone",
                  k.isa, i, c.tq))
@@ -298,23 +300,24 @@ void test_attention_case(const Kernels& k, const Kernels& ref, const Attention& 
   }
 }
 
-void test_attention(const Kernels& k, const Kernels& ref) {
+// tolerance: of attention_i8 the error of rounding, measured at 0.02 for values up to 2.
+void test_attention(const Kernels& k, const Kernels& ref, void (*kernel)(const AttentionArgs*), float tolerance) {
   for (int tq : {1, 2, 3, 5, 6, 7, 8, 9, 13, 16, 17, 33, 67}) {
     for (int tk : {1, 2, 15, 16, 17, 31, 33, 64, 67}) {
       for (int dims = 0; dims < 4; ++dims) {
         const int d = (const int[]){32, 5, 64, 19}[dims], dv = (const int[]){32, 16, 64, 37}[dims];
         for (int mask = 0; mask < 3; ++mask) {
           for (int causal = 0; causal < 2; ++causal) {
-            test_attention_case(k, ref, {tq, tk, d, dv, mask, causal}, false);
-            test_attention_case(k, ref, {tq, tk, d, dv, mask, causal}, true);
+            test_attention_case(k, ref, kernel, tolerance, {tq, tk, d, dv, mask, causal}, false);
+            test_attention_case(k, ref, kernel, tolerance, {tq, tk, d, dv, mask, causal}, true);
           }
         }
       }
     }
   }
-  test_attention_case(k, ref, {128, 128, 32, 32, 1, 0}, false);
-  test_attention_case(k, ref, {16, 256, 32, 48, 2, 1}, false);
-  test_attention_case(k, ref, {40, 40, 128, 128, 0, 1}, false);
+  test_attention_case(k, ref, kernel, tolerance, {128, 128, 32, 32, 1, 0}, false);
+  test_attention_case(k, ref, kernel, tolerance, {16, 256, 32, 48, 2, 1}, false);
+  test_attention_case(k, ref, kernel, tolerance, {40, 40, 128, 128, 0, 1}, false);
 }
 
 void test_conversions(const Kernels& k, const Kernels& ref) {
@@ -383,17 +386,19 @@ void bench(const Kernels& k) {
     Guarded<float> qkv(static_cast<size_t>(t) * 3 * width), out(static_cast<size_t>(t) * width), mask(t);
     Guarded<float> scratch(attention_scratch_floats(t, d, d));
     fill(qkv, -1, 1), fill(mask, 0, 0);
-    const double us = best_us([&] {
-      for (int h = 0; h < heads; ++h) {
-        AttentionArgs a{};
-        a.q = qkv.data() + h * d, a.k = a.q + width, a.v = a.k + width, a.out = out.data() + h * d;
-        a.q_stride = a.k_stride = a.v_stride = 3 * width, a.out_stride = width;
-        a.mask = mask.data(), a.tq = a.tk = t, a.d = a.dv = d, a.scale = 0.17f, a.scratch = scratch.data();
-        k.attention_f32(&a);
-      }
-    });
-    std::printf("%-10s attention %2d x %3d x %3d x %d: %8.1f us, %6.1f GFLOP/s\n", k.isa, heads, t, t, d, us,
-                4e-3 * heads * t * t * d / us);
+    for (const bool int8 : {false, true}) {
+      const double us = best_us([&] {
+        for (int h = 0; h < heads; ++h) {
+          AttentionArgs a{};
+          a.q = qkv.data() + h * d, a.k = a.q + width, a.v = a.k + width, a.out = out.data() + h * d;
+          a.q_stride = a.k_stride = a.v_stride = 3 * width, a.out_stride = width;
+          a.mask = mask.data(), a.tq = a.tk = t, a.d = a.dv = d, a.scale = 0.17f, a.scratch = scratch.data();
+          (int8 ? k.attention_i8 : k.attention_f32)(&a);
+        }
+      });
+      std::printf("%-10s attention_%s %2d x %3d x %3d x %d: %8.1f us, %6.1f GFLOP/s\n", k.isa, int8 ? "i8" : "f32",
+                  heads, t, t, d, us, 4e-3 * heads * t * t * d / us);
+    }
   }
   Guarded<float> x(128 * 1536), y(128 * 1536), gamma(384), beta(384);
   fill(x, -4, 4), fill(gamma, 0, 1), fill(beta, 0, 1);
@@ -429,7 +434,8 @@ int main(int argc, char** argv) {
     test_reduce(k, ref);
     test_norms(k, ref);
     test_softmax(k, ref);
-    test_attention(k, ref);
+    test_attention(k, ref, k.attention_f32, 3e-6f);
+    if (k.attention_i8 != k.attention_f32) test_attention(k, ref, k.attention_i8, 0.04f);
     test_conversions(k, ref);
     test_pack(k, ref);
   }

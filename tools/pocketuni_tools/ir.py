@@ -58,7 +58,7 @@ def _specs() -> dict[str, OpSpec]:
     specs |= {name: OpSpec(2, 2) for name in binary.split()}
     reduce = OpSpec(1, 1, {"axes": list, "keepdims": int}, ("axes",))
     specs |= {f"reduce_{name}": reduce for name in ("sum", "mean", "max", "min", "prod")}
-    attention = {"heads": int, "kv_heads": int, "scale": float, "causal": int, "packed": int}
+    attention = {"heads": int, "kv_heads": int, "scale": float, "causal": int, "packed": int, "int8": int}
     shape = OpSpec(1, 1, {"shape": list}, ("shape",))
     axes = OpSpec(1, 1, {"axes": list}, ("axes",))
     window = {"stride": int, "dilation": int, "pad_left": int, "pad_right": int, "activation": str}

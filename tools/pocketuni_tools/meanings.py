@@ -228,8 +228,12 @@ def attention(
     scale: float = 0.0,
     causal: int = 0,
     packed: int = 0,
+    int8: int = 0,
 ) -> Array:
-    """q [B, Tq, H d], k and v [B, Tk, G d] (or one packed [B, T, (H + 2 G) d]), mask -> [B, Tq, H d]."""
+    """q [B, Tq, H d], k and v [B, Tk, G d] (or one packed [B, T, (H + 2 G) d]), mask -> [B, Tq, H d].
+
+    int8: rows of q, k and v are rounded as a runtime may do; the rounding of its weights to 8 bits is left out.
+    """
     groups = kv_heads or heads
     if packed:
         width = operands[0].shape[2] // (heads + 2 * groups)
@@ -238,6 +242,8 @@ def attention(
     batch, rows, keys, width = len(q), q.shape[1], k.shape[1], q.shape[2] // heads
     q = q.reshape(batch, rows, groups, heads // groups, width).transpose(0, 2, 3, 1, 4)
     k, v = (x.reshape(batch, keys, groups, 1, width).transpose(0, 2, 3, 1, 4) for x in (k, v))
+    if int8:
+        q, k, v = (np.multiply(*round_rows(x)) for x in (q, k, v))
     bias = np.zeros((1, 1, 1, 1, keys), FLOAT)
     if mask is not None:
         scores = mask if mask.dtype == FLOAT else np.where(mask != 0, FLOAT(0), FLOAT(-np.inf))

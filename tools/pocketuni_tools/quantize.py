@@ -105,6 +105,13 @@ def round_tower(
     return {name: item for name, item in packed.items() if name not in done}
 
 
+def allow_int8_attention(graph: Graph) -> None:
+    """Lets attention round its rows, as the products around it do."""
+    for node in graph.nodes:
+        if node.op == "attention":
+            node.attributes["int8"] = 1
+
+
 def quantize(
     towers: Sequence[Tower], plan: str, progress: Progress | None = None
 ) -> tuple[dict[str, Packed], dict[str, Any]]:
@@ -120,6 +127,8 @@ def quantize(
     packed: dict[str, Packed] = {}
     notes: dict[str, Any] = {}
     for tower in towers:
+        if plan in ("int8", "int4", "auto"):
+            allow_int8_attention(tower.graph)
         if plan == "auto":
             choice, notes.setdefault("auto", {})[tower.graph.name] = choose(tower, packed, progress)
         else:
