@@ -14,8 +14,9 @@ static int fail(void) {
 static int speak(pu_speech* speech) {
   const float* samples;
   size_t count;
-  do {
+  for (;;) {
     if (pu_speech_next(speech, &samples, &count) != PU_OK) return fail();
+    if (count == 0) return 0;
     if (fwrite(samples, sizeof *samples, count, stdout) != count || fflush(stdout) != 0) {
       perror("say: stdout");
       return 1;
@@ -25,8 +26,7 @@ static int speak(pu_speech* speech) {
       if (pu_speech_word(speech, i, &word) != PU_OK) return fail();
       fprintf(stderr, "%.3f %.3f %s\n", word.start, word.stop, word.text);
     }
-  } while (count > 0);
-  return 0;
+  }
 }
 
 int main(int argc, char** argv) {
