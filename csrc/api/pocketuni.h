@@ -124,9 +124,9 @@ typedef struct pu_speech_options {
 } pu_speech_options;
 
 typedef struct pu_word {
-  const char* text;          /* as it is spoken, UTF-8 */
-  uint64_t begin, end;       /* bytes of the text, counted from the first push; words of one number share them */
-  double start, stop;        /* seconds from the first sample */
+  const char* text;    /* as it is spoken, UTF-8 */
+  uint64_t begin, end; /* bytes of the text, counted from the first push; words of one number share them */
+  double start, stop;  /* seconds from the first sample */
 } pu_word;
 
 PU_API void pu_speech_defaults(pu_speech_options* options);
@@ -136,9 +136,9 @@ PU_API pu_status pu_speech_start(const pu_model* model, const pu_speech_options*
 PU_API pu_status pu_speech_push_text(pu_speech* speech, const char* text, size_t bytes);
 /* No more text comes. A later push starts another text; seconds and bytes go on. */
 PU_API pu_status pu_speech_finish_text(pu_speech* speech);
-/* Computes the next chunk: float samples in [-1, 1], mono, valid until the next call for this speech. A count of 0 means
- * that more text must come first, or, when the text is finished or the speech cancelled, the end. After a failure that
- * comes from the text (faulty markup), that sentence is skipped and the next call goes on. */
+/* Computes the next chunk: float samples in [-1, 1], mono, valid until the next call for this speech. A count of 0
+ * means that more text must come first, or, when the text is finished or the speech cancelled, the end. After a failure
+ * that comes from the text (faulty markup), that sentence is skipped and the next call goes on. */
 PU_API pu_status pu_speech_next(pu_speech* speech, const float** samples, size_t* count);
 /* The words that begin in the last chunk; valid until the next pu_speech_next. */
 PU_API size_t pu_speech_word_count(const pu_speech* speech);
