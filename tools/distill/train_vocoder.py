@@ -1,7 +1,8 @@
 """Trains the vocoder student on recordings; a later run goes on from the last checkpoint.
 
 python -m distill.packed && python -m distill.source && python -m distill.train_pitch
-python -m distill.source --reader WORK/vocoder/pitch.pt && python -m distill.train_vocoder
+python -m distill.source --reader WORK/vocoder/pitch.pt && python -m distill.train_vocoder --stop 2300
+python -m distill.train_vocoder --predicted 0.6        # once there are predicted mels: see README.md
 
 Writes to `WORK/vocoder/NAME`: state.pt (everything, for resumption), vocoder.pt (averaged weights, what the exporter
 reads), losses.csv and losses.png.
@@ -31,7 +32,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=packed.default_work(), help="folder for features and checkpoints")
     parser.add_argument("--name", default="student", help="folder of this run within WORK/vocoder")
-    parser.add_argument("--steps", type=int, default=4400)
+    parser.add_argument("--steps", type=int, default=4700)
+    parser.add_argument("--stop", type=int, help="end this run here; a later one goes on (default: at --steps)")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--frames", type=int, default=96, help="length of a training segment")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
@@ -149,11 +151,12 @@ class Trainer:
     def run(self) -> None:
         recent: list[list[float]] = []
         saved = time.monotonic()
-        bar = tqdm(total=self.arguments.steps, initial=self.step, mininterval=20)
-        while self.step < self.arguments.steps:
+        last = min(self.arguments.steps, self.arguments.stop or self.arguments.steps)
+        bar = tqdm(total=last, initial=self.step, mininterval=20)
+        while self.step < last:
             recent.append(self.advance())
             bar.update()
-            if self.step % 50 == 0 or self.step == self.arguments.steps:
+            if self.step % 50 == 0 or self.step == last:
                 means = [sum(column) / len(recent) for column in zip(*recent, strict=True)]
                 self.rows.append([self.step, *means])
                 bar.set_postfix({name: f"{value:.3f}" for name, value in zip(TERMS, means, strict=True)})
