@@ -181,6 +181,8 @@ def say(args: argparse.Namespace) -> int:
                 words += chunk.words
         if samples == 0:
             raise ValueError("there is nothing to say: the text holds no words")
+        if bar is not None:
+            bar.update(bar.total - bar.n)
         if marks is not None:
             kind = Path(args.timestamps).suffix.lower()
             marks.stream.write(timestamps(kind, words, "".join(kept)).encode("utf-8", "replace"))

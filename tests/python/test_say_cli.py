@@ -1,11 +1,14 @@
 """`pocketuni say`, `stream` and `voices`, each in a process of its own."""
 
+import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import wave
 
@@ -205,3 +208,60 @@ def test_ctrl_c_is_quiet_and_leaves_no_half_file(tiny, tmp_path):
         assert process.wait(60) == 130
     assert b"Traceback" not in errors
     assert [path.name for path in tmp_path.iterdir()] == ["long.txt"]
+
+
+FAKE_SOUND = """
+import sys, types
+import numpy as np
+
+class OutputStream:
+    def __init__(self, rate, channels, dtype):
+        assert (rate, channels, dtype) == (22050, 1, "float32")
+        self.played, self.calls = [], []
+    def start(self): self.calls.append("start")
+    def write(self, samples): self.played.append(samples)
+    def stop(self): self.calls.append("stop")
+    def close(self):
+        assert self.calls == ["start", "stop"]
+        np.save(sys.argv[1], np.concatenate(self.played))
+
+sys.modules["sounddevice"] = types.SimpleNamespace(OutputStream=OutputStream, PortAudioError=OSError)
+from pocketuni.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_play_gives_the_samples_to_the_sound_output(tiny, spoken, tmp_path):
+    command = [sys.executable, "-c", FAKE_SOUND, str(tmp_path / "played.npy")]
+    command += ["say", TEXT, "-m", str(tiny), "--play", "-o", str(tmp_path / "a.wav")]
+    done = subprocess.run(command, capture_output=True, timeout=60, cwd=ELSEWHERE)
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "played.npy").tobytes() == spoken.samples.tobytes()
+    assert wav_bytes(tmp_path / "a.wav") == int16(spoken), "into a file at the same time"
+
+
+def on_terminal(*arguments):
+    """Runs a command whose stdout and stderr are a terminal; gives its exit code and what it shows."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    with subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=theirs, stderr=theirs, cwd=ELSEWHERE) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # Linux says so when the other end is closed
+                break
+        os.close(ours)
+        return process.wait(60), shown.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pseudo-terminals of other systems end otherwise")
+def test_terminals(tiny, tmp_path):
+    code, shown = on_terminal("stream", "Hello.", "-m", tiny)
+    assert code == 2 and "standard output is a terminal: pipe it into a player" in shown
+    code, shown = on_terminal("say", "Hello.", "-m", tiny, "-o", tmp_path / "short.wav")
+    assert (code, shown) == (0, "")
+    pytest.importorskip("tqdm", reason="progress bars need tqdm")
+    code, shown = on_terminal("say", TEXT * 20, "-m", tiny, "-o", tmp_path / "long.wav")
+    assert code == 0 and "char" in shown and f"/{len(TEXT) * 20}" in shown
