@@ -45,8 +45,8 @@ struct TimeChunk {
 };
 
 /// Which rows along time a row of an op's result depends on. kRows: row t on row t of every input that has time.
-/// kWindow: row t on rows floor((t * down + first) / up) .. floor((t * down + last) / up) of input 0, and on row t of the
-/// others; such an op reads `RunContext::chunk`. kNone: the op cannot run on chunks.
+/// kWindow: row t on rows floor((t * down + first) / up) .. floor((t * down + last) / up) of input 0, and on row t of
+/// the others; such an op reads `RunContext::chunk`. kNone: the op cannot run on chunks.
 struct TimeMap {
   enum Kind { kNone, kRows, kWindow } kind = kNone;
   int64_t up = 1, down = 1, first = 0, last = 0;
