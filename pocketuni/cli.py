@@ -167,19 +167,19 @@ def make_parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         return command
 
-    def add_run_options(command: argparse.ArgumentParser) -> None:
-        command.add_argument("--threads", type=threads_number, help="1 to 64; without: as many as this process may use")
+    def add_run_options(command: argparse.ArgumentParser, usual: str = "as many as this process may use") -> None:
+        command.add_argument("--threads", type=threads_number, help=f"1 to 64; without: {usual}")
         command.add_argument("--isa", help="instruction set, one of those that `pocketuni doctor` lists")
 
     one = add("say", say, "speak a text into a file, a pipe or the sound output", SAY_EXAMPLES)
     add_say_options(one)
     one.add_argument("-o", "--output", metavar="OUT", help="a .wav, .flac or .ogg file, or - for raw samples")
-    add_run_options(one)
+    add_run_options(one, "one")
 
     one = add("stream", say, "speak a text as raw 16-bit samples on standard output: say -o -")
     add_say_options(one)
     one.set_defaults(output="-")
-    add_run_options(one)
+    add_run_options(one, "one")
 
     one = add("voices", voices, "list the voices of a model")
     one.add_argument("-m", "--model", help="without: the model in the package")

@@ -118,7 +118,7 @@ typedef struct pu_speech_options {
   double pitch;              /* semitones, -12 to 12 */
   double volume;             /* 0 to 10; what would leave [-1, 1] is bent back softly */
   uint32_t seed;             /* of the noise in the voice */
-  int32_t threads;           /* 1 to 64; 0: as many as this process may use, at most 4 */
+  int32_t threads;           /* 1 to 64; 0: one, which is far faster than speech is heard */
   const char* isa;           /* NULL: the fastest */
   size_t chunk_frames;       /* 256 samples each, for every chunk; 0: few in the first, then more and more */
 } pu_speech_options;

@@ -5,7 +5,6 @@
 #include <cstdio>
 
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "speech/audio_frames.h"
 #include "speech/voices.h"
 
@@ -15,8 +14,8 @@ namespace {
 constexpr double kParagraphGap = 0.35;  // seconds of silence before a paragraph, beyond those between sentences
 // 93 ms of speech cost a few milliseconds; the last step costs least for each frame that is computed.
 constexpr size_t kFirstChunk = 8, kLargestChunk = 64;
-constexpr int kMostThreads = 4;  // the towers are too small to feed more
-constexpr float kKnee = 0.95f;   // beyond it, samples are bent so that they stay below 1
+constexpr int kUsualThreads = 1;  // far faster than speech is heard, and two take half as much CPU time again
+constexpr float kKnee = 0.95f;    // beyond it, samples are bent so that they stay below 1
 
 /// Formats a number as in "0.25".
 std::string number_text(double value) {
@@ -37,7 +36,7 @@ SpeechOptions checked(SpeechOptions options) {
   check_range("volume", options.volume, 0, kMaxVolume);
   check_range("chunk_frames", static_cast<double>(options.chunk_frames), 0, kMaxChunkFrames);
   check_range("threads", options.threads, 0, 64);
-  if (options.threads == 0) options.threads = std::min(usable_cpus(), kMostThreads);
+  if (options.threads == 0) options.threads = kUsualThreads;
   return options;
 }
 

@@ -34,7 +34,7 @@ struct SpeechOptions {
   double semitones = 0;       ///< -kMaxSemitones .. kMaxSemitones, added to the pitch
   double volume = 1;          ///< 0 .. kMaxVolume; what would leave [-1, 1] is bent back softly
   uint32_t seed = 0;          ///< of the noise in the voice: another one sounds the same and has other samples
-  int threads = 0;            ///< 0: as many as this process may use, at most 4
+  int threads = 0;            ///< 1 to 64; 0: one, which is far faster than speech is heard
   const char* isa = nullptr;  ///< null: the fastest, or POCKETUNI_ISA
   size_t chunk_frames = 0;    ///< of 256 samples, for every chunk; 0: few in the first, then more and more
 };
