@@ -5,7 +5,6 @@ import json
 import resource
 import threading
 import time
-import wave
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -398,62 +397,6 @@ def first_audio_seconds(model, text):
 
 def test_time_to_first_audio_does_not_depend_on_length(model):
     assert first_audio_seconds(model, LONG[:2000]) < 2 * first_audio_seconds(model, "The birch canoe sank")
-
-
-def test_save_wav(model, tmp_path):
-    audio = model.say("Alpha beta.")
-    audio.save(tmp_path / "a.wav")
-    with wave.open(str(tmp_path / "a.wav")) as file:
-        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 22050)
-        got = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    np.testing.assert_allclose(got / 32767, audio.samples, atol=1 / 32767)
-    model.say("").save(tmp_path / "empty.wav")
-    with wave.open(str(tmp_path / "empty.wav")) as file:
-        assert file.getnframes() == 0
-
-
-def test_save_flac_and_ogg(model, tmp_path):
-    soundfile = pytest.importorskip("soundfile", reason="the extra audio is not installed")
-    audio = model.say("Alpha beta.")
-    for name, tolerance in (("a.flac", 2 / 32767), ("a.ogg", 0.1)):
-        audio.save(tmp_path / name)
-        samples, rate = soundfile.read(tmp_path / name)
-        assert rate == 22050 and len(samples) == len(audio)
-        np.testing.assert_allclose(samples, audio.samples, atol=tolerance)
-
-
-def test_saving_faults_leave_nothing(model, tmp_path):
-    audio = model.say("Alpha beta.")
-    with pytest.raises(ValueError, match="one of .wav, .flac, .ogg"):
-        audio.save(tmp_path / "a.mp3")
-    with pytest.raises(FileNotFoundError, match="no/a.wav"):
-        audio.save(tmp_path / "no/a.wav")
-    (tmp_path / "folder.wav").mkdir()
-    with pytest.raises(IsADirectoryError, match="folder.wav"):
-        audio.save(tmp_path / "folder.wav")
-    broken = pocketuni.Audio(np.array(["not", "sound"]))
-    with pytest.raises((TypeError, ValueError)):
-        broken.save(tmp_path / "broken.wav")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.wav"]
-
-
-def test_plot(model, tmp_path):
-    pytest.importorskip("matplotlib", reason="the extra plot is not installed")
-    model.say(TEXT).plot(tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    model.say("").plot(tmp_path / "empty.svg")
-    with pytest.raises(ValueError, match="one of .png, .svg, .pdf"):
-        model.say("").plot(tmp_path / "a.gif")
-
-
-def test_the_picture_shows_the_mel_of_training():
-    torch = pytest.importorskip("torch", reason="the training tools need torch")
-    from distill import mel
-
-    from pocketuni.speech_plot import log_mel
-
-    samples = np.random.default_rng(0).standard_normal(5000).astype(np.float32) * 0.1
-    np.testing.assert_allclose(log_mel(samples, 22050), mel.log_mel(torch.from_numpy(samples)[None])[0], atol=2e-3)
 
 
 # --- the model of the package -----------------------------------------------------------------------------------------
