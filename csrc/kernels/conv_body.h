@@ -15,7 +15,7 @@ inline Vec load_weights(const float* w) { return load(w); }
 inline Vec load_weights(const uint16_t* w) { return from_f16(w); }
 
 template <int R, int P>
-inline void store_conv_tile(const Output& out, Vec (&acc)[R][P], int row, int panel, int cols) {
+PU_NOINLINE void write_tile(const Output& out, Vec (&acc)[R][P], int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
   const int column = panel * kPanel;
   if (!out.plain() || cols != P * kPanel) {
@@ -37,6 +37,15 @@ inline void store_conv_tile(const Output& out, Vec (&acc)[R][P], int row, int pa
       store(y + p * kPanel, value);
     }
   }
+}
+
+// A copy goes out, so that the accumulators themselves stay in registers.
+template <int R, int P>
+inline void store_conv_tile(const Output& out, const Vec (&acc)[R][P], int row, int panel, int cols) {
+  Vec copy[R][P];
+  PU_UNROLL
+  for (int i = 0; i < R * P; ++i) copy[i / P][i % P] = acc[i / P][i % P];
+  write_tile(out, copy, row, panel, cols);
 }
 
 template <class W>

@@ -22,7 +22,7 @@ inline __m256i broadcast_quad(const int8_t* q) {
 
 // acc[r][2 p + h]: half h of panel p.
 template <int R, int H>
-inline void store_tile(const Output& out, __m256 (&acc)[R][H], int row, int panel, int cols) {
+PU_NOINLINE void write_tile(const Output& out, __m256 (&acc)[R][H], int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
   const int column = panel * kPanel;
   if (!out.plain() || cols != H * 8) {
@@ -44,6 +44,15 @@ inline void store_tile(const Output& out, __m256 (&acc)[R][H], int row, int pane
       _mm256_storeu_ps(y + h * 8, value);
     }
   }
+}
+
+// A copy goes out, so that the accumulators themselves stay in registers.
+template <int R, int H>
+inline void store_tile(const Output& out, const __m256 (&acc)[R][H], int row, int panel, int cols) {
+  __m256 copy[R][H];
+  PU_UNROLL
+  for (int i = 0; i < R * H; ++i) copy[i / H][i % H] = acc[i / H][i % H];
+  write_tile(out, copy, row, panel, cols);
 }
 
 inline int32_t row_sum(const QuantizedRows& x, ptrdiff_t row, int k) {

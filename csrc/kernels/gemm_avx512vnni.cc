@@ -32,7 +32,7 @@ inline void add_dot(__m512i& acc, __m512i weights, __m512i x) {
 }
 
 template <int R, int P>
-inline void store_tile(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
+inline void finish_registers(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
   const int column = panel * kPanel;
   alignas(64) float buffer[R * P * kPanel];
@@ -65,6 +65,20 @@ inline void store_tile(const Output& out, __m512 (&acc)[R][P], int row, int pane
       _mm512_mask_storeu_ps(y + p * kPanel, mask, acc[r][p]);
     }
   }
+}
+
+template <int R, int P>
+PU_NOINLINE void write_tile(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
+  finish_registers(out, acc, row, panel, cols);
+}
+
+// A copy goes out, so that the accumulators themselves stay in registers.
+template <int R, int P>
+inline void store_tile(const Output& out, const __m512 (&acc)[R][P], int row, int panel, int cols) {
+  __m512 copy[R][P];
+  PU_UNROLL
+  for (int i = 0; i < R * P; ++i) copy[i / P][i % P] = acc[i / P][i % P];
+  write_tile(out, copy, row, panel, cols);
 }
 
 inline __m512 load_weights(const float* w) { return _mm512_loadu_ps(w); }
@@ -154,7 +168,7 @@ struct Int8Gemm {
         y[r][p] = _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[r][p]), scale), _mm512_set1_ps(x->scale[row + r]));
       }
     }
-    store_tile(out, y, row, panel, cols);
+    finish_registers(out, y, row, panel, cols);  // inlined: 3 % of a product over 384
   }
 };
 

@@ -20,7 +20,7 @@ inline int8x16_t broadcast_quad(const int8_t* q) {
 
 // acc[r][4 p + v]: outputs [16 p + 4 v, + 4) of the tile.
 template <int R, int V>
-inline void store_tile(const Output& out, float32x4_t (&acc)[R][V], int row, int panel, int cols) {
+PU_NOINLINE void write_tile(const Output& out, float32x4_t (&acc)[R][V], int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
   const int column = panel * kPanel;
   if (!out.plain() || cols != V * 4) {
@@ -42,6 +42,15 @@ inline void store_tile(const Output& out, float32x4_t (&acc)[R][V], int row, int
       vst1q_f32(y + v * 4, value);
     }
   }
+}
+
+// A copy goes out, so that the accumulators themselves stay in registers.
+template <int R, int V>
+inline void store_tile(const Output& out, const float32x4_t (&acc)[R][V], int row, int panel, int cols) {
+  float32x4_t copy[R][V];
+  PU_UNROLL
+  for (int i = 0; i < R * V; ++i) copy[i / V][i % V] = acc[i / V][i % V];
+  write_tile(out, copy, row, panel, cols);
 }
 
 template <class Dot>

@@ -13,6 +13,9 @@
 #define PU_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+// The way out of a tile, once for all operators with accumulators of one shape: inlined, it is half of the library.
+#define PU_NOINLINE __attribute__((noinline))
+
 namespace pocketuni {
 namespace {
 
@@ -62,11 +65,7 @@ inline void tile_of_rows(const Op& op, int rows, int row, int panel, int cols) {
 // Rows run inside, so the weights of one panel group are fetched once and stay in L1 or L2. Blocks of rows are made
 // even (16 = 6 + 5 + 5), because a short last block would have too few accumulators to hide the latency.
 template <class Op, int MaxRows, int P>
-void panel_group(const Op& op, int panels, int rows, int panel, int cols) {
-  if (panels != P) {
-    if constexpr (P > 1) panel_group<Op, MaxRows, P - 1>(op, panels, rows, panel, cols);
-    return;
-  }
+void panel_group(const Op& op, int rows, int panel, int cols) {
   const int blocks = (rows + MaxRows - 1) / MaxRows, size = rows / blocks, larger = rows % blocks;
   for (int b = 0, row = 0; b < blocks; ++b) {
     const int height = size + (b < larger ? 1 : 0);
@@ -75,13 +74,16 @@ void panel_group(const Op& op, int panels, int rows, int panel, int cols) {
   }
 }
 
-template <class Op, int MaxRows, int MaxPanels>
-void sweep(const Op& op, int rows, int n) {
+// The widest groups that fit, then groups half as wide: a tile for every width would double the size of the code.
+template <class Op, int MaxRows, int P>
+void sweep(const Op& op, int rows, int n, int panel = 0) {
   const int panels = (n + kPanel - 1) / kPanel;
-  for (int panel = 0; panel < panels; panel += MaxPanels) {
-    const int width = panels - panel < MaxPanels ? panels - panel : MaxPanels;
-    const int cols = n - panel * kPanel < width * kPanel ? n - panel * kPanel : width * kPanel;
-    panel_group<Op, MaxRows, MaxPanels>(op, width, rows, panel, cols);
+  for (; panel + P <= panels; panel += P) {
+    const int left = n - panel * kPanel;
+    panel_group<Op, MaxRows, P>(op, rows, panel, left < P * kPanel ? left : P * kPanel);
+  }
+  if constexpr (P > 1) {
+    if (panel < panels) sweep<Op, MaxRows, P / 2>(op, rows, n, panel);
   }
 }
 
