@@ -37,7 +37,7 @@ ACCENTS = {"vctk-p239": "British"}
 DEFAULT_VOICE = "linda"
 VOICES = {
     DEFAULT_VOICE: "lj",
-    "emma": "p239",
+    "grace": "19",
     "clara": "7859",
     "ruth": "1970",
     "henry": "1867",
