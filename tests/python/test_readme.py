@@ -19,6 +19,12 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
 
 
+def example_with(text):
+    """The only Python example that holds a text."""
+    (example,) = [block for block in blocks("python") if text in block]
+    return example
+
+
 def commands(name):
     """The lines of the shell examples that call `pocketuni NAME`."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
@@ -41,7 +47,7 @@ def run(line, folder):
 
 
 def test_python_examples(folder, monkeypatch):
-    (example,) = blocks("python")
+    example = example_with("embed")
     monkeypatch.chdir(folder)
     names = {}
     exec(compile(example, "README.md", "exec"), names)
@@ -50,6 +56,36 @@ def test_python_examples(folder, monkeypatch):
     assert names["vectors"].dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(names["vectors"], axis=1), 1, rtol=1e-5)
     assert names["result"].keys() == names["tower"].outputs.keys()
+
+
+@pytest.fixture
+def voice(tmp_path, monkeypatch):
+    """A folder to work in, where the package holds a voice."""
+    try:
+        pocketuni.Model()
+    except FileNotFoundError:
+        pytest.skip("this installation holds no default model")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_python_example_of_speech(voice, capsys):
+    names = {}
+    exec(compile(example_with("say("), "README.md", "exec"), names)
+    audio = names["audio"]
+    assert (voice / "hello.wav").stat().st_size > 2 * len(audio) and audio.rate_hz == 22050
+    assert capsys.readouterr().out.startswith("2048 [")
+
+
+def test_shell_examples_of_speech(voice):
+    (say,) = commands("say")
+    run(say, voice)
+    assert (voice / "hello.wav").stat().st_size > 20_000 and "world" in (voice / "hello.srt").read_text()
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    assert "pocketuni voices" in lines and "linda" in run("pocketuni voices", voice)
+    (stream,) = commands("stream")
+    command = [sys.executable, "-m", *shlex.split(stream.split(" | ")[0])]
+    assert len(subprocess.run(command, capture_output=True, timeout=120, cwd=voice, check=True).stdout) > 20_000
 
 
 def test_shell_examples(folder):
