@@ -256,7 +256,11 @@ def test_a_closed_pipe_is_no_error():
 
 def test_ctrl_c_is_quiet():
     with subprocess.Popen(
-        [*COMMAND, "bench", TEXT, "--rounds", "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ELSEWHERE
+        [*COMMAND, "bench", TEXT, "--rounds", "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ELSEWHERE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     ) as process:
         process.stdout.readline()  # the CPU's name comes first: it is at work
         time.sleep(0.2)

@@ -197,6 +197,7 @@ def test_ctrl_c_is_quiet_and_leaves_no_half_file(tiny, tmp_path):
         [*COMMAND, "say", "-f", tmp_path / "long.txt", "-m", str(tiny), "-o", str(tmp_path / "a.wav")],
         stderr=subprocess.PIPE,
         cwd=ELSEWHERE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     ) as process:
         deadline = time.monotonic() + 60
         while not any(path.name.startswith(".a.wav.") for path in tmp_path.iterdir()):
