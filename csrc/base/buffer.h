@@ -4,6 +4,9 @@
 
 namespace pocketuni {
 
+/// Bytes up to the next multiple of 64: what keeps the parts of a buffer aligned as the whole.
+inline size_t round64(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;

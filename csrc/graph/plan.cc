@@ -2,14 +2,13 @@
 
 #include <algorithm>
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 namespace pocketuni {
 namespace {
 
 constexpr uint64_t kMaxArena = uint64_t{1} << 40;
-
-size_t round64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 size_t type_bytes(const TensorType& type) {
   const uint64_t bytes = static_cast<uint64_t>(element_count(type.shape)) * dtype_size(type.dtype);

@@ -6,6 +6,7 @@
 #if defined(__x86_64__)
 #include <cstring>
 
+#include "dot_avx512vnni.h"
 #include "nn.h"
 #include "vec_avx512.h"
 // The order matters: vec_math.h is written over the Vec above it.
@@ -20,11 +21,6 @@ constexpr int kRows = 6;
 constexpr int kMaxKeys = 65536;  // 255 x 127 x this still fits 31 bits
 
 inline int round_up(int n, int to) { return (n + to - 1) / to * to; }
-
-// acc += four u8 x s8 products a lane; in assembly for the reason given in gemm_avx512vnni.cc.
-inline void add_dot(__m512i& acc, __m512i biased, __m512i x) {
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(biased), "v"(x));
-}
 
 inline __m512i broadcast_quad(const void* q) {
   int32_t value;

@@ -55,13 +55,6 @@ inline void store_tile(const Output& out, const __m256 (&acc)[R][H], int row, in
   write_tile(out, copy, row, panel, cols);
 }
 
-inline int32_t row_sum(const QuantizedRows& x, ptrdiff_t row, int k) {
-  const int32_t* sums = x.sum + row * (x.q_stride / kGroup);
-  int32_t total = 0;
-  for (int g = 0; g < (k + kGroup - 1) / kGroup; ++g) total += sums[g];
-  return total;
-}
-
 template <class Dot>
 struct Int8Gemm {
   static constexpr int kRows = Dot::kRows, kPanels = 1, kGemvPanels = Dot::kGemvPanels;

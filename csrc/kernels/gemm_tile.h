@@ -23,6 +23,14 @@ using ActRow = void (*)(Activation, float*, int);
 
 inline bool is_zero_row(float max) { return max < 1e-30f; }  // 127 / max could overflow; see ref_gemm.cc
 
+// Sum of a quantized row: what the bias of the weights is multiplied by.
+inline int32_t row_sum(const QuantizedRows& x, ptrdiff_t row, int k) {
+  const int32_t* sums = x.sum + row * (x.q_stride / kGroup);
+  int32_t total = 0;
+  for (int g = 0; g < (k + kGroup - 1) / kGroup; ++g) total += sums[g];
+  return total;
+}
+
 struct Output {
   const Epilogue* epilogue;
   float* y;

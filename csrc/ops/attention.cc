@@ -3,13 +3,12 @@
 #include <cmath>
 #include <limits>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "ops/registry.h"
 
 namespace pocketuni {
 namespace {
-
-size_t round64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 class Attention final : public Op {
  public:

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "ops/conv_window.h"
 
@@ -9,8 +10,6 @@ namespace pocketuni {
 namespace {
 
 constexpr int kBlockRows = 16;  // rows at a time where outputs of a group do not start at a panel
-
-size_t round64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 Unary unary_of(Activation activation) { return static_cast<Unary>(static_cast<int>(activation) - 1); }
 static_assert(static_cast<int>(Unary::kSigmoid) == static_cast<int>(Activation::kSigmoid) - 1, "the same order");

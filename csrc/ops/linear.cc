@@ -1,13 +1,12 @@
 // linear: y = act(x w^T + bias) + residual, with weights of any precision in kernel order.
 #include <algorithm>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "ops/registry.h"
 
 namespace pocketuni {
 namespace {
-
-size_t round64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 class Linear final : public Op {
  public:

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "ops/conv_window.h"
 
 namespace pocketuni {
 namespace {
-
-size_t round64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 int64_t in_range(Attributes& attributes, const char* name, int64_t fallback, int64_t low, int64_t high) {
   const int64_t value = attributes.integer(name, fallback);
