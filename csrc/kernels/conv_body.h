@@ -7,8 +7,8 @@
 namespace pocketuni {
 namespace {
 
-inline const float* conv_row(const float* x, ptrdiff_t x_stride, const ConvWindow& w, ptrdiff_t at) {
-  return at >= 0 && at < w.length ? x + at * x_stride : static_cast<const float*>(w.zeros);
+inline const float* conv_row(const float* x, ptrdiff_t x_stride, const ConvWindow& w, ptrdiff_t base, ptrdiff_t at) {
+  return at >= 0 && at < w.length ? x + (base + at) * x_stride : static_cast<const float*>(w.zeros);
 }
 
 inline Vec load_weights(const float* w) { return load(w); }
@@ -60,26 +60,34 @@ struct FloatConv {
 
   template <int R, int P>
   void tile(int row, int panel, int cols) const {
-    const ptrdiff_t panel_size = static_cast<ptrdiff_t>(window->taps) * channels * kPanel;
+    const ptrdiff_t panel_size = static_cast<ptrdiff_t>(window->all_taps()) * channels * kPanel;
     const W* w = tiles + panel * panel_size;
     Vec acc[R][P];
     PU_UNROLL
     for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = set(0.0f);
-    for (int tap = 0; tap < window->taps; ++tap) {
-      const float* a[R];
-      PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        a[r] = conv_row(x, x_stride, *window, window->first + (row + r) * window->stride + tap * window->dilation);
+    for (int line = 0; line < window->lines; ++line) {
+      const ptrdiff_t base = window->line(line);
+      if (base < 0) {
+        w += static_cast<ptrdiff_t>(window->taps) * channels * kPanel;
+        continue;
       }
-      for (ptrdiff_t i = 0; i < channels; ++i, w += kPanel) {
-        Vec weights[P];
-        PU_UNROLL
-        for (int p = 0; p < P; ++p) weights[p] = load_weights(w + p * panel_size);
+      for (int tap = 0; tap < window->taps; ++tap) {
+        const float* a[R];
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          const Vec value = set(a[r][i]);
+          a[r] =
+              conv_row(x, x_stride, *window, base, window->first + (row + r) * window->stride + tap * window->dilation);
+        }
+        for (ptrdiff_t i = 0; i < channels; ++i, w += kPanel) {
+          Vec weights[P];
           PU_UNROLL
-          for (int p = 0; p < P; ++p) acc[r][p] = fma(value, weights[p], acc[r][p]);
+          for (int p = 0; p < P; ++p) weights[p] = load_weights(w + p * panel_size);
+          PU_UNROLL
+          for (int r = 0; r < R; ++r) {
+            const Vec value = set(a[r][i]);
+            PU_UNROLL
+            for (int p = 0; p < P; ++p) acc[r][p] = fma(value, weights[p], acc[r][p]);
+          }
         }
       }
     }
@@ -115,14 +123,22 @@ struct Depthwise {
   template <int R, class Load, class Store>
   void channels_of_rows(int row, int c, Load get, Store put) const {
     const ptrdiff_t row_step = window->stride * x_stride, tap_step = window->dilation * x_stride;
-    const float* from = x + source(row, 0) * x_stride + c;
+    const float* w = weights + c;
     Vec acc[R];
     PU_UNROLL
     for (int r = 0; r < R; ++r) acc[r] = set(0.0f);
-    for (int tap = 0; tap < window->taps; ++tap, from += tap_step) {
-      const Vec w = get(weights + static_cast<ptrdiff_t>(tap) * channels + c);
-      PU_UNROLL
-      for (int r = 0; r < R; ++r) acc[r] = fma(get(from + r * row_step), w, acc[r]);
+    for (int line = 0; line < window->lines; ++line) {
+      const ptrdiff_t base = window->line(line);
+      if (base < 0) {
+        w += static_cast<ptrdiff_t>(window->taps) * channels;
+        continue;
+      }
+      const float* from = x + (base + source(row, 0)) * x_stride + c;
+      for (int tap = 0; tap < window->taps; ++tap, from += tap_step, w += channels) {
+        const Vec weight = get(w);
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) acc[r] = fma(get(from + r * row_step), weight, acc[r]);
+      }
     }
     const Vec bias = epilogue->bias != nullptr ? get(epilogue->bias + c) : set(0.0f);
     PU_UNROLL
@@ -150,9 +166,11 @@ struct Depthwise {
       const int count = channels - c < 16 ? channels - c : 16;
       const auto get = [count](const float* p) { return count == 16 ? load(p) : load_part(p, count, set(0.0f)); };
       Vec acc = set(0.0f);
-      for (int tap = 0; tap < window->taps; ++tap) {
-        const float* from = conv_row(x, x_stride, *window, source(row, tap)) + c;
-        acc = fma(get(from), get(weights + static_cast<ptrdiff_t>(tap) * channels + c), acc);
+      const float* w = weights + c;
+      for (int tap = 0; tap < window->all_taps(); ++tap, w += channels) {
+        const ptrdiff_t base = window->line(tap / window->taps);
+        if (base < 0) continue;
+        acc = fma(get(conv_row(x, x_stride, *window, base, source(row, tap % window->taps)) + c), get(w), acc);
       }
       if (epilogue->bias != nullptr) acc = acc + get(epilogue->bias + c);
       store_part(y + row * y_stride + c, acc, count);

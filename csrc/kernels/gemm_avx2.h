@@ -116,39 +116,46 @@ struct Int8Conv {
   template <int R, int P>
   void tile(int row, int panel, int cols) const {
     constexpr int H = 2 * P;
-    const ptrdiff_t quads = channels / 4, panel_size = quads * window->taps * 64;
+    const ptrdiff_t quads = channels / 4, panel_size = quads * window->all_taps() * 64;
     const uint8_t* w = tiles + panel * panel_size;
     alignas(32) float sums[R * H * 8] = {};
-    for (int tap = 0; tap < window->taps; ++tap, w += quads * 64) {
-      const int8_t* a[R];
-      float row_scale[R];
-      __m256i acc[R][H];
-      PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
-        const bool inside = at >= 0 && at < window->length;
-        a[r] = inside ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
-        row_scale[r] = inside ? x->scale[at] : 0.0f;
-        const __m256i start = _mm256_set1_epi32(Dot::kBiased && inside ? -128 * row_sum(*x, at, channels) : 0);
-        PU_UNROLL
-        for (int h = 0; h < H; ++h) acc[r][h] = start;
+    for (int line = 0; line < window->lines; ++line) {
+      const ptrdiff_t base = window->line(line);
+      if (base < 0) {
+        w += window->taps * quads * 64;
+        continue;
       }
-      for (ptrdiff_t i = 0; i < quads; ++i) {
-        typename Dot::Weights weights[H];
-        PU_UNROLL
-        for (int h = 0; h < H; ++h) weights[h] = Dot::load(w + h / 2 * panel_size + i * 64 + h % 2 * 32);
+      for (int tap = 0; tap < window->taps; ++tap, w += quads * 64) {
+        const int8_t* a[R];
+        float row_scale[R];
+        __m256i acc[R][H];
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          const __m256i value = broadcast_quad(a[r] + i * 4);
+          const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
+          const bool inside = at >= 0 && at < window->length;
+          a[r] = inside ? x->q + (base + at) * x->q_stride : static_cast<const int8_t*>(window->zeros);
+          row_scale[r] = inside ? x->scale[base + at] : 0.0f;
+          const __m256i start = _mm256_set1_epi32(Dot::kBiased && inside ? -128 * row_sum(*x, base + at, channels) : 0);
           PU_UNROLL
-          for (int h = 0; h < H; ++h) acc[r][h] = Dot::add(acc[r][h], weights[h], value);
+          for (int h = 0; h < H; ++h) acc[r][h] = start;
         }
-      }
-      for (int r = 0; r < R; ++r) {
-        const __m256 scale = _mm256_set1_ps(row_scale[r]);
-        for (int h = 0; h < H; ++h) {
-          float* sum = sums + (r * H + h) * 8;
-          _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[r][h]), scale, _mm256_load_ps(sum)));
+        for (ptrdiff_t i = 0; i < quads; ++i) {
+          typename Dot::Weights weights[H];
+          PU_UNROLL
+          for (int h = 0; h < H; ++h) weights[h] = Dot::load(w + h / 2 * panel_size + i * 64 + h % 2 * 32);
+          PU_UNROLL
+          for (int r = 0; r < R; ++r) {
+            const __m256i value = broadcast_quad(a[r] + i * 4);
+            PU_UNROLL
+            for (int h = 0; h < H; ++h) acc[r][h] = Dot::add(acc[r][h], weights[h], value);
+          }
+        }
+        for (int r = 0; r < R; ++r) {
+          const __m256 scale = _mm256_set1_ps(row_scale[r]);
+          for (int h = 0; h < H; ++h) {
+            float* sum = sums + (r * H + h) * 8;
+            _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[r][h]), scale, _mm256_load_ps(sum)));
+          }
         }
       }
     }

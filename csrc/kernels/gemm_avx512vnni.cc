@@ -173,41 +173,48 @@ struct Int8Conv {
 
   template <int R, int P>
   void tile(int row, int panel, int cols) const {
-    const ptrdiff_t quads = channels / 4, panel_size = quads * window->taps * 64;
+    const ptrdiff_t quads = channels / 4, panel_size = quads * window->all_taps() * 64;
     const uint8_t* w = tiles + panel * panel_size;
     __m512 acc[R][P];
     PU_UNROLL
     for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_setzero_ps();
-    for (int tap = 0; tap < window->taps; ++tap, w += quads * 64) {
-      const int8_t* a[R];
-      float row_scale[R];
-      __m512i dots[R][P];
-      PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
-        const bool inside = at >= 0 && at < window->length;
-        a[r] = inside ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
-        row_scale[r] = inside ? x->scale[at] : 0.0f;
-        const __m512i start = _mm512_set1_epi32(inside ? -128 * row_sum(*x, at, channels) : 0);
-        PU_UNROLL
-        for (int p = 0; p < P; ++p) dots[r][p] = start;
+    for (int line = 0; line < window->lines; ++line) {
+      const ptrdiff_t base = window->line(line);
+      if (base < 0) {
+        w += window->taps * quads * 64;
+        continue;
       }
-      for (ptrdiff_t i = 0; i < quads; ++i) {
-        __m512i weights[P];
-        PU_UNROLL
-        for (int p = 0; p < P; ++p) weights[p] = _mm512_loadu_si512(w + p * panel_size + i * 64);
+      for (int tap = 0; tap < window->taps; ++tap, w += quads * 64) {
+        const int8_t* a[R];
+        float row_scale[R];
+        __m512i dots[R][P];
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          const __m512i value = _mm512_set1_epi32(load_quad(a[r] + i * 4));
+          const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
+          const bool inside = at >= 0 && at < window->length;
+          a[r] = inside ? x->q + (base + at) * x->q_stride : static_cast<const int8_t*>(window->zeros);
+          row_scale[r] = inside ? x->scale[base + at] : 0.0f;
+          const __m512i start = _mm512_set1_epi32(inside ? -128 * row_sum(*x, base + at, channels) : 0);
           PU_UNROLL
-          for (int p = 0; p < P; ++p) add_dot(dots[r][p], weights[p], value);
+          for (int p = 0; p < P; ++p) dots[r][p] = start;
         }
-      }
-      PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const __m512 scale = _mm512_set1_ps(row_scale[r]);
+        for (ptrdiff_t i = 0; i < quads; ++i) {
+          __m512i weights[P];
+          PU_UNROLL
+          for (int p = 0; p < P; ++p) weights[p] = _mm512_loadu_si512(w + p * panel_size + i * 64);
+          PU_UNROLL
+          for (int r = 0; r < R; ++r) {
+            const __m512i value = _mm512_set1_epi32(load_quad(a[r] + i * 4));
+            PU_UNROLL
+            for (int p = 0; p < P; ++p) add_dot(dots[r][p], weights[p], value);
+          }
+        }
         PU_UNROLL
-        for (int p = 0; p < P; ++p) acc[r][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[r][p]), scale, acc[r][p]);
+        for (int r = 0; r < R; ++r) {
+          const __m512 scale = _mm512_set1_ps(row_scale[r]);
+          PU_UNROLL
+          for (int p = 0; p < P; ++p) acc[r][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[r][p]), scale, acc[r][p]);
+        }
       }
     }
     PU_UNROLL

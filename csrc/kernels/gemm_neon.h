@@ -113,39 +113,46 @@ struct Int8Conv {
   template <int R, int P>
   void tile(int row, int panel, int cols) const {
     constexpr int V = 4 * P;
-    const ptrdiff_t quads = channels / 4, panel_size = quads * window->taps * 64;
+    const ptrdiff_t quads = channels / 4, panel_size = quads * window->all_taps() * 64;
     const uint8_t* w = tiles + panel * panel_size;
     float32x4_t sums[R][V];
     for (int i = 0; i < R * V; ++i) sums[i / V][i % V] = vdupq_n_f32(0.0f);
-    for (int tap = 0; tap < window->taps; ++tap, w += quads * 64) {
-      const int8_t* a[R];
-      float row_scale[R];
-      int32x4_t acc[R][V];
-      PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
-        const bool inside = at >= 0 && at < window->length;
-        a[r] = inside ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
-        row_scale[r] = inside ? x->scale[at] : 0.0f;
-        PU_UNROLL
-        for (int v = 0; v < V; ++v) acc[r][v] = vdupq_n_s32(0);
+    for (int line = 0; line < window->lines; ++line) {
+      const ptrdiff_t base = window->line(line);
+      if (base < 0) {
+        w += window->taps * quads * 64;
+        continue;
       }
-      for (ptrdiff_t i = 0; i < quads; ++i) {
-        int8x16_t weights[V];
-        PU_UNROLL
-        for (int v = 0; v < V; ++v) {
-          const uint8x16_t biased = vld1q_u8(w + v / 4 * panel_size + i * 64 + v % 4 * 16);
-          weights[v] = vreinterpretq_s8_u8(veorq_u8(biased, vdupq_n_u8(0x80)));
-        }
+      for (int tap = 0; tap < window->taps; ++tap, w += quads * 64) {
+        const int8_t* a[R];
+        float row_scale[R];
+        int32x4_t acc[R][V];
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          const int8x16_t value = broadcast_quad(a[r] + i * 4);
+          const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
+          const bool inside = at >= 0 && at < window->length;
+          a[r] = inside ? x->q + (base + at) * x->q_stride : static_cast<const int8_t*>(window->zeros);
+          row_scale[r] = inside ? x->scale[base + at] : 0.0f;
           PU_UNROLL
-          for (int v = 0; v < V; ++v) acc[r][v] = Dot::add(acc[r][v], weights[v], value);
+          for (int v = 0; v < V; ++v) acc[r][v] = vdupq_n_s32(0);
         }
-      }
-      for (int r = 0; r < R; ++r) {
-        for (int v = 0; v < V; ++v) sums[r][v] = vfmaq_n_f32(sums[r][v], vcvtq_f32_s32(acc[r][v]), row_scale[r]);
+        for (ptrdiff_t i = 0; i < quads; ++i) {
+          int8x16_t weights[V];
+          PU_UNROLL
+          for (int v = 0; v < V; ++v) {
+            const uint8x16_t biased = vld1q_u8(w + v / 4 * panel_size + i * 64 + v % 4 * 16);
+            weights[v] = vreinterpretq_s8_u8(veorq_u8(biased, vdupq_n_u8(0x80)));
+          }
+          PU_UNROLL
+          for (int r = 0; r < R; ++r) {
+            const int8x16_t value = broadcast_quad(a[r] + i * 4);
+            PU_UNROLL
+            for (int v = 0; v < V; ++v) acc[r][v] = Dot::add(acc[r][v], weights[v], value);
+          }
+        }
+        for (int r = 0; r < R; ++r) {
+          for (int v = 0; v < V; ++v) sums[r][v] = vfmaq_n_f32(sums[r][v], vcvtq_f32_s32(acc[r][v]), row_scale[r]);
+        }
       }
     }
     for (int i = 0; i < R * V; ++i) {

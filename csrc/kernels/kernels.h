@@ -71,10 +71,17 @@ struct FftPlan {
 
 /// Which rows of x a convolution reads: output row r, tap j reads row first + r * stride + j * dilation, and zeros
 /// where that is outside [0, length).
+/// Over a picture, rows are pixels, and these taps repeat for each of `lines`: those of line l read from `line_rows[l]`
+/// on, where `length` pixels follow each other; a negative number is a line outside, whose taps count nothing.
 struct ConvWindow {
   ptrdiff_t first, length, stride, dilation;
-  int taps;
+  int taps;           // of one line
   const void* zeros;  // what a row outside is: as many zero bytes as a row of x has
+  int lines = 1;
+  const ptrdiff_t* line_rows = nullptr;  // [lines]; null: one line from row 0 on
+
+  int all_taps() const { return lines * taps; }
+  ptrdiff_t line(int index) const { return line_rows == nullptr ? 0 : line_rows[index]; }
 };
 
 struct AttentionArgs {
@@ -116,8 +123,8 @@ struct Kernels {
   void (*gemm_i4)(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
                   const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
 
-  /// y[rows][n] = epilogue(sum over taps and channels): weights [n][taps * channels], the channels of a tap together.
-  /// One chain of fused multiply-adds over taps, then channels.
+  /// y[rows][n] = epilogue(sum over taps and channels): weights [n][all taps * channels], the channels of a tap
+  /// together. One chain of fused multiply-adds over lines, taps, then channels.
   void (*conv_f32)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
                    const float* tiles, int n, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
   void (*conv_f16)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
@@ -126,7 +133,8 @@ struct Kernels {
   /// outside counts with a sum and a scale of 0; then y = acc * scales[n].
   void (*conv_i8)(const QuantizedRows* x, const ConvWindow* window, int rows, int channels, const uint8_t* tiles,
                   const float* scales, int n, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
-  /// Each channel alone: weights [taps][channels], acc = fma(x, w, acc) over the taps; the epilogue's n is `channels`.
+  /// Each channel alone: weights [all taps][channels], acc = fma(x, w, acc) over the taps; the epilogue's n is
+  /// `channels`.
   void (*depthwise_f32)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
                         const float* weights, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
 

@@ -7,10 +7,11 @@
 namespace pocketuni {
 namespace {
 
-// The row of x that a tap reads, or -1 outside.
+// The row of x that a tap reads, -1 beside a line, or -2 where the whole line is outside.
 ptrdiff_t source_row(const ConvWindow& w, int row, int tap) {
-  const ptrdiff_t at = w.first + row * w.stride + tap * w.dilation;
-  return at >= 0 && at < w.length ? at : -1;
+  const ptrdiff_t at = w.first + row * w.stride + tap % w.taps * w.dilation, line = w.line(tap / w.taps);
+  if (line < 0) return -2;
+  return at >= 0 && at < w.length ? line + at : -1;
 }
 
 void store(float value, int r, int j, const Epilogue* e, float* y, ptrdiff_t y_stride) {
@@ -27,9 +28,9 @@ void conv_float(const float* x, ptrdiff_t x_stride, const ConvWindow& w, int row
   for (int r = 0; r < rows; ++r) {
     for (int j = 0; j < n; ++j) {
       float acc = 0.0f;
-      for (int tap = 0; tap < w.taps; ++tap) {
+      for (int tap = 0; tap < w.all_taps(); ++tap) {
         const ptrdiff_t at = source_row(w, r, tap);
-        for (int c = 0; c < channels; ++c) {
+        for (int c = 0; c < channels && at != -2; ++c) {
           acc = std::fma(at < 0 ? 0.0f : x[at * x_stride + c], weight(j, tap * channels + c), acc);
         }
       }
@@ -42,14 +43,14 @@ ptrdiff_t tile_index(int j, int k, ptrdiff_t inputs) { return (j / kPanel * inpu
 
 void conv_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* w, int rows, int channels, const float* tiles,
               int n, const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  const ptrdiff_t inputs = static_cast<ptrdiff_t>(w->taps) * channels;
+  const ptrdiff_t inputs = static_cast<ptrdiff_t>(w->all_taps()) * channels;
   const auto weight = [&](int j, int k) { return tiles[tile_index(j, k, inputs)]; };
   conv_float(x, x_stride, *w, rows, channels, weight, n, e, y, y_stride);
 }
 
 void conv_f16(const float* x, ptrdiff_t x_stride, const ConvWindow* w, int rows, int channels, const uint16_t* tiles,
               int n, const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  const ptrdiff_t inputs = static_cast<ptrdiff_t>(w->taps) * channels;
+  const ptrdiff_t inputs = static_cast<ptrdiff_t>(w->all_taps()) * channels;
   const auto weight = [&](int j, int k) {
     float value;
     f16_to_f32_ref(&tiles[tile_index(j, k, inputs)], &value, 1);
@@ -60,13 +61,14 @@ void conv_f16(const float* x, ptrdiff_t x_stride, const ConvWindow* w, int rows,
 
 void conv_i8(const QuantizedRows* x, const ConvWindow* w, int rows, int channels, const uint8_t* tiles,
              const float* scales, int n, const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  const ptrdiff_t inputs = static_cast<ptrdiff_t>(w->taps) * channels;
+  const ptrdiff_t inputs = static_cast<ptrdiff_t>(w->all_taps()) * channels;
   for (int r = 0; r < rows; ++r) {
     for (int j = 0; j < n; ++j) {
       const uint8_t* panel = tiles + j / kPanel * (inputs / 4) * 64 + j % kPanel * 4;
       float acc = 0.0f;
-      for (int tap = 0; tap < w->taps; ++tap) {
+      for (int tap = 0; tap < w->all_taps(); ++tap) {
         const ptrdiff_t at = source_row(*w, r, tap);
+        if (at == -2) continue;
         int32_t sum = 0;
         for (int c = 0; c < channels && at >= 0; ++c) {
           const ptrdiff_t k = static_cast<ptrdiff_t>(tap) * channels + c;
@@ -84,8 +86,9 @@ void depthwise_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* w, int 
   for (int r = 0; r < rows; ++r) {
     for (int c = 0; c < channels; ++c) {
       float acc = 0.0f;
-      for (int tap = 0; tap < w->taps; ++tap) {
+      for (int tap = 0; tap < w->all_taps(); ++tap) {
         const ptrdiff_t at = source_row(*w, r, tap);
+        if (at == -2) continue;
         acc = std::fma(at < 0 ? 0.0f : x[at * x_stride + c], weights[tap * channels + c], acc);
       }
       store(acc, r, c, e, y, y_stride);

@@ -26,6 +26,10 @@ constexpr Kind kKinds[] = {Kind::kF32, Kind::kF16, Kind::kI8, Kind::kDepthwise};
 
 struct Layer {
   int channels, n, taps, stride, dilation, pad, length, rows;
+  int lines = 1;  // of a picture, each `length` pixels long
+
+  int all_taps() const { return lines * taps; }
+  int pixels() const { return lines * length; }
 };
 
 /// Random operands of one convolution, quantized by `quantizer`.
@@ -39,24 +43,25 @@ struct Problem {
   Guarded<int8_t> q;
   Guarded<int32_t> sum;
   ConvWindow window;
+  std::vector<ptrdiff_t> line_rows;
 
   Problem(Kind kind_, const Layer& l, const Kernels& quantizer)
       : kind(kind_),
         layer(l),
         x_stride(l.channels + 3),
         q_stride(static_cast<ptrdiff_t>(round_up(l.channels, kGroup))),
-        x(static_cast<size_t>((l.length - 1) * x_stride + l.channels)),
-        weights(kind == Kind::kDepthwise ? static_cast<size_t>(l.taps * l.channels)
-                                         : round_up(l.n, kPanel) * static_cast<size_t>(l.taps * l.channels)),
+        x(static_cast<size_t>((l.pixels() - 1) * x_stride + l.channels)),
+        weights(kind == Kind::kDepthwise ? static_cast<size_t>(l.all_taps() * l.channels)
+                                         : round_up(l.n, kPanel) * static_cast<size_t>(l.all_taps() * l.channels)),
         bias(static_cast<size_t>(l.n)),
         residual(static_cast<size_t>((l.rows - 1) * (l.n + 2) + l.n)),
         scales(round_up(l.n, kPanel)),
-        row_scale(static_cast<size_t>(l.length)),
+        row_scale(static_cast<size_t>(l.pixels())),
         halves(kind == Kind::kF16 ? weights.size() : 0),
         bytes(kind == Kind::kI8 ? weights.size() : 0),
         zeros(kind == Kind::kI8 ? static_cast<size_t>(q_stride) : static_cast<size_t>(l.channels) * sizeof(float)),
-        q(static_cast<size_t>(l.length * q_stride)),
-        sum(static_cast<size_t>(l.length * q_stride / kGroup)),
+        q(static_cast<size_t>(l.pixels() * q_stride)),
+        sum(static_cast<size_t>(l.pixels() * q_stride / kGroup)),
         window{-l.pad, l.length, l.stride, l.dilation, l.taps, zeros.data()} {
     for (size_t i = 0; i < x.size(); ++i) x[i] = uniform(-2, 2);
     for (size_t i = 0; i < weights.size(); ++i) weights[i] = uniform(-1, 1);
@@ -66,7 +71,13 @@ struct Problem {
     for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>((rng() & 0x83ff) | 0x3000);
     for (size_t i = 0; i < bytes.size(); ++i)
       bytes[i] = static_cast<uint8_t>(l.n % 2 ? 1 + rng() % 255 : rng() % 2 ? 1 : 255);
-    quantizer.quantize_rows(x.data(), x_stride, l.length, l.channels, q.data(), q_stride, row_scale.data(), sum.data());
+    if (l.lines > 1) {  // from any line of the picture, or from none
+      for (int i = 0; i < l.lines; ++i)
+        line_rows.push_back(rng() % 4 ? static_cast<int>(rng() % 4) % l.lines * l.length : -1);
+      window.lines = l.lines, window.line_rows = line_rows.data();
+    }
+    quantizer.quantize_rows(x.data(), x_stride, l.pixels(), l.channels, q.data(), q_stride, row_scale.data(),
+                            sum.data());
   }
 
   /// Output rows [row, row + count).
@@ -102,8 +113,8 @@ void check_problem(const Kernels& ref, const Kernels& k, const Problem& p, int v
   const Layer& l = p.layer;
   const char* kind = kNames[static_cast<int>(p.kind)];
   CHECK(std::memcmp(got.data(), want.data(), rows * n * sizeof(float)) == 0,
-        "%s %s channels %d n %d taps %d stride %d dilation %d pad %d length %d rows %d variant %d", k.isa, kind,
-        l.channels, l.n, l.taps, l.stride, l.dilation, l.pad, l.length, l.rows, variant);
+        "%s %s channels %d n %d taps %d x %d stride %d dilation %d pad %d length %d rows %d variant %d", k.isa, kind,
+        l.channels, l.n, l.lines, l.taps, l.stride, l.dilation, l.pad, l.length, l.rows, variant);
   for (size_t r = 0; r < rows; ++r) {
     p.run(k, static_cast<int>(r), 1, e, alone.data());
     if (!CHECK(std::memcmp(alone.data(), want.data() + r * n, n * sizeof(float)) == 0, "%s %s row %zu of %zu alone",
@@ -121,6 +132,7 @@ void test_random(const Kernels& ref, const Kernels& k) {
           pick(1, i % 4 ? 40 : 90), pick(1, i % 4 ? 40 : 150), pick(1, 9), pick(1, 3), pick(1, 3), 0, pick(1, 40), 0};
       if (kind == Kind::kI8) l.channels = static_cast<int>(round_up(l.channels, 4));
       if (kind == Kind::kDepthwise) l.n = l.channels;
+      l.lines = i % 3 ? 1 : pick(2, 4);
       const int span = (l.taps - 1) * l.dilation + 1;
       l.pad = pick(0, span);
       l.rows = std::max(1, (l.length + pick(l.pad, 2 * span) - span) / l.stride + 1);
@@ -132,37 +144,40 @@ void test_random(const Kernels& ref, const Kernels& k) {
 
 // The reference against a sum in double, so that the ISAs do not merely agree on a mistake.
 void test_reference(const Kernels& ref) {
-  for (Kind kind : {Kind::kF32, Kind::kI8, Kind::kDepthwise}) {
-    const Layer l{20, kind == Kind::kDepthwise ? 20 : 37, 5, 2, 3, 4, 31, 14};
-    const Problem p(kind, l, ref);
-    std::vector<float> got(static_cast<size_t>(l.rows * l.n));
-    p.run(ref, 0, l.rows, Epilogue{}, got.data());
-    for (int r = 0; r < l.rows; ++r) {
-      for (int j = 0; j < l.n; ++j) {
-        double want = 0, bound = 1e-5;
-        for (int tap = 0; tap < l.taps; ++tap) {
-          const int at = r * l.stride - l.pad + tap * l.dilation;
-          if (at < 0 || at >= l.length) continue;
-          for (int c = 0; c < l.channels; ++c) {
-            const int input = tap * l.channels + c, inputs = l.taps * l.channels;
-            double w = 0;
-            if (kind == Kind::kDepthwise) w = c == j ? p.weights[static_cast<size_t>(input)] : 0.0f;
-            if (kind == Kind::kF32) w = p.weights[static_cast<size_t>((j / 16 * inputs + input) * 16 + j % 16)];
-            if (kind == Kind::kI8) {
-              w = (p.bytes[static_cast<size_t>((j / 16 * (inputs / 4) + input / 4) * 64 + j % 16 * 4 + input % 4)] -
-                   128) *
-                  static_cast<double>(p.scales[static_cast<size_t>(j)]);
-              bound += 0.008 * std::fabs(w);
+  for (Kind kind : {Kind::kF32, Kind::kI8, Kind::kDepthwise})
+    for (int lines : {1, 3}) {
+      const Layer l{20, kind == Kind::kDepthwise ? 20 : 37, 5, 2, 3, 4, 31, 14, lines};
+      const Problem p(kind, l, ref);
+      std::vector<float> got(static_cast<size_t>(l.rows * l.n));
+      p.run(ref, 0, l.rows, Epilogue{}, got.data());
+      for (int r = 0; r < l.rows; ++r) {
+        for (int j = 0; j < l.n; ++j) {
+          double want = 0, bound = 1e-5;
+          for (int tap = 0; tap < l.all_taps(); ++tap) {
+            const int beside = r * l.stride - l.pad + tap % l.taps * l.dilation;
+            const int line = l.lines > 1 ? static_cast<int>(p.line_rows[static_cast<size_t>(tap / l.taps)]) : 0;
+            if (beside < 0 || beside >= l.length || line < 0) continue;
+            const int at = line + beside;
+            for (int c = 0; c < l.channels; ++c) {
+              const int input = tap * l.channels + c, inputs = l.all_taps() * l.channels;
+              double w = 0;
+              if (kind == Kind::kDepthwise) w = c == j ? p.weights[static_cast<size_t>(input)] : 0.0f;
+              if (kind == Kind::kF32) w = p.weights[static_cast<size_t>((j / 16 * inputs + input) * 16 + j % 16)];
+              if (kind == Kind::kI8) {
+                w = (p.bytes[static_cast<size_t>((j / 16 * (inputs / 4) + input / 4) * 64 + j % 16 * 4 + input % 4)] -
+                     128) *
+                    static_cast<double>(p.scales[static_cast<size_t>(j)]);
+                bound += 0.008 * std::fabs(w);
+              }
+              want += w * static_cast<double>(p.x[static_cast<size_t>(at * p.x_stride + c)]);
             }
-            want += w * static_cast<double>(p.x[static_cast<size_t>(at * p.x_stride + c)]);
           }
+          const double value = got[static_cast<size_t>(r * l.n + j)];
+          CHECK(std::fabs(want - value) <= bound, "%s row %d output %d: %g, want %g", kNames[static_cast<int>(kind)], r,
+                j, value, want);
         }
-        const double value = got[static_cast<size_t>(r * l.n + j)];
-        CHECK(std::fabs(want - value) <= bound, "%s row %d output %d: %g, want %g", kNames[static_cast<int>(kind)], r,
-              j, value, want);
       }
     }
-  }
 }
 
 template <class F>
