@@ -1,21 +1,13 @@
 #include "graph/session.h"
 
-#include <algorithm>
-#include <chrono>
 #include <new>
 
-#include "base/buffer.h"
-#include "base/denormals.h"
 #include "base/error.h"
-#include "graph/plan.h"
+#include "graph/batch.h"
+#include "graph/lane.h"
 #include "graph/tower.h"
 
 namespace pocketuni {
-namespace {
-
-constexpr size_t kPlans = 8;
-
-}  // namespace
 
 const Kernels* choose_kernels(const char* isa) {
   const char* wanted = isa;
@@ -33,9 +25,9 @@ struct Session::State {
   const Model::Tower* tower;
   const Kernels* kernels;
   ThreadPool pool;
-  AlignedBuffer arena;
-  std::vector<std::unique_ptr<Plan>> plans;  // most recently used first
-  std::vector<int64_t> bound;                // named dimensions of this run
+  Lane whole;
+  Batch batch;
+  std::vector<int64_t> bound;  // named dimensions of this run
   bool profiling = false;
   std::vector<OpProfile> profile;
 
@@ -43,11 +35,12 @@ struct Session::State {
       : model(std::move(m)),
         tower(&model->tower(model->tower_index(name))),
         kernels(choose_kernels(options.isa)),
-        pool(options.threads) {}
+        pool(options.threads),
+        whole(*tower, kernels, &pool),
+        batch(*tower, kernels, &pool) {}
 
   void bind(const std::vector<Tensor>& inputs);
-  Plan& find_plan();
-  void execute(Plan& plan, const std::vector<Tensor>& inputs);
+  const std::vector<Tensor>& run(const std::vector<Tensor>& inputs);
 };
 
 Session::Session(std::shared_ptr<const Model> model, const std::string& tower, const SessionOptions& options)
@@ -107,59 +100,21 @@ void Session::State::bind(const std::vector<Tensor>& inputs) {
   for (int64_t& dim : bound) dim = dim == kComputed ? 1 : dim;
 }
 
-Plan& Session::State::find_plan() {
-  for (size_t i = 0; i < plans.size(); ++i) {
-    if (plans[i]->named_dims != bound) continue;
-    std::rotate(plans.begin(), plans.begin() + static_cast<ptrdiff_t>(i),
-                plans.begin() + static_cast<ptrdiff_t>(i) + 1);
-    return *plans[0];
-  }
-  std::unique_ptr<Plan> plan = make_plan(*tower, bound, kernels, &pool);
-  if (plans.size() == kPlans) plans.pop_back();
-  plans.insert(plans.begin(), std::move(plan));
-  return *plans[0];
-}
-
-void Session::State::execute(Plan& plan, const std::vector<Tensor>& inputs) {
-  using Clock = std::chrono::steady_clock;
-  const TowerSpec& spec = *tower->spec;
-  arena.reserve(std::max<size_t>(plan.arena_bytes, 64));
-  const auto address = [&](uint32_t value) -> void* {
-    if (plan.offsets[value] != kNoOffset) return arena.data() + plan.offsets[value];
-    for (size_t i = 0; i < spec.inputs.size(); ++i) {
-      if (spec.inputs[i] == value) return inputs[i].data;
-    }
-    return nullptr;
-  };
-  const FlushDenormals flush;
-  for (size_t n = 0; n < spec.nodes.size(); ++n) {
-    if (plan.skip[n]) continue;
-    RunContext& context = plan.contexts[n];
-    const NodeSpec& node = spec.nodes[n];
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      if (node.inputs[i].kind == Operand::kValue) context.inputs[i].data = address(node.inputs[i].index);
-    }
-    for (size_t i = 0; i < node.outputs.size(); ++i) context.outputs[i].data = address(node.outputs[i]);
-    context.scratch = arena.data() + plan.scratch_offset;
-    context.named_dims = &plan.named_dims;
-    if (!profiling) {
-      tower->ops[n]->run(context);
-      continue;
-    }
-    const Clock::time_point start = Clock::now();
-    tower->ops[n]->run(context);
-    profile[n].seconds += std::chrono::duration<double>(Clock::now() - start).count();
-    profile[n].runs += 1;
-  }
-  for (size_t i = 0; i < spec.outputs.size(); ++i) plan.outputs[i].data = address(spec.outputs[i]);
+const std::vector<Tensor>& Session::State::run(const std::vector<Tensor>& inputs) {
+  std::vector<OpProfile>* timed = profiling ? &profile : nullptr;
+  for (OpProfile& entry : profile) entry.runs += profiling ? 1 : 0;
+  if (const std::vector<Tensor>* outputs = batch.run(bound, inputs, whole, timed)) return *outputs;
+  Plan& plan = whole.plan(bound);
+  std::vector<const void*> data;
+  for (const Tensor& input : inputs) data.push_back(input.data);
+  whole.run(plan, data, timed);
+  return plan.outputs;
 }
 
 const std::vector<Tensor>& Session::run(const std::vector<Tensor>& inputs) {
   try {
     state_->bind(inputs);
-    Plan& plan = state_->find_plan();
-    state_->execute(plan, inputs);
-    return plan.outputs;
+    return state_->run(inputs);
   } catch (const std::bad_alloc&) {
     throw Error(Status::kOutOfMemory, "tower '" + spec().name + "': not enough memory for these shapes");
   }

@@ -39,6 +39,13 @@ class Attention final : public Op {
     return bytes;
   }
 
+  TimeMap time_map(const Inputs&, const Axes& axes) const override {
+    bool batch =
+        std::all_of(axes.begin(), axes.begin() + static_cast<ptrdiff_t>(mask_at_), [](int a) { return a == 0; });
+    for (size_t i = mask_at_; i < axes.size(); ++i) batch = batch && axes[i] <= 0;
+    return TimeMap::batch_if(batch);
+  }
+
   void run(RunContext& context) const override {
     Geometry g = geometry(context.inputs[0].type.shape, packed_ ? Shape{} : context.inputs[1].type.shape,
                           packed_ ? Shape{} : context.inputs[2].type.shape);

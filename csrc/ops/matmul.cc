@@ -28,6 +28,9 @@ class MatMul final : public Op {
   }
 
   TimeMap time_map(const Inputs& in, const Axes& axes) const override {
+    if (axes[0] == 0 && axes[1] == 0 && in[0].type.shape.size() > 2 && in[1].type.shape.size() > 2) {
+      return TimeMap::batch_if(in[0].type.shape.size() == in[1].type.shape.size());
+    }
     return TimeMap::rows_if(axes[1] < 0 && !is_last_axis(in[0], axes[0]));
   }
 

@@ -46,12 +46,14 @@ struct TimeChunk {
 
 /// Which rows along time a row of an op's result depends on. kRows: row t on row t of every input that has time.
 /// kWindow: row t on rows floor((t * down + first) / up) .. floor((t * down + last) / up) of input 0, and on row t of
-/// the others; such an op reads `RunContext::chunk`. kNone: the op cannot run on chunks.
+/// the others; such an op reads `RunContext::chunk`. kBatch: as kRows, but the axis is that of a batch, of which the op
+/// needs whole elements. kNone: the op cannot run on chunks.
 struct TimeMap {
-  enum Kind { kNone, kRows, kWindow } kind = kNone;
+  enum Kind { kNone, kRows, kWindow, kBatch } kind = kNone;
   int64_t up = 1, down = 1, first = 0, last = 0;
 
   static TimeMap rows_if(bool condition) { return {condition ? kRows : kNone, 1, 1, 0, 0}; }
+  static TimeMap batch_if(bool condition) { return {condition ? kBatch : kNone, 1, 1, 0, 0}; }
 };
 
 /// What an op may use while it runs.

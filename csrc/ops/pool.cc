@@ -32,6 +32,8 @@ class Pool final : public Op {
     return {{DType::kF32, {x[0], x[2]}}};
   }
 
+  TimeMap time_map(const Inputs&, const Axes& axes) const override { return TimeMap::batch_if(axes[0] == 0); }
+
   void run(RunContext& context) const override {
     const Shape& shape = context.inputs[0].type.shape;
     for (int64_t b = 0; b < shape[0]; ++b) {
