@@ -1,0 +1,127 @@
+"""Trains the student of GE2E (speaker_tower.py) on what speaker_data.py wrote; resumes from its last checkpoint.
+
+    python -m distill.train_speaker --work WORK --minutes 25
+
+What it hears is disturbed by rooms, noise, microphones and band limits; what it must answer is what the teacher says
+of the clean recording: of the crop, of the whole recording, and of all the speaker's recordings.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .disturbances import Severity, disturb
+from .speaker_corpus import SPEECH, Corpus, CropSampler, Recording
+from .speaker_tower import Shape, SpeakerTower, describe
+from .timed_run import TimedRun
+
+WEIGHTS = {"crop": 0.4, "recording": 0.3, "voice": 0.3, "who": 0.05}
+SHORTEST, LONGEST = 104, 480  # frames of a crop: 1.2 .. 5.6 s
+SHARPNESS = 18.0  # of the softmax over all voices
+VALIDATION_FRAMES = 258  # 3 s
+UNDISTURBED = 0.15
+
+
+class SpeakerTraining:
+    def __init__(self, run: TimedRun, corpus: Corpus, batch_frames: int, bf16: bool):
+        self.run, self.corpus, self.batch_frames, self.bf16 = run, corpus, batch_frames, bf16
+        self.sampler = CropSampler(corpus, run.random)
+        self.prototypes = torch.from_numpy(corpus.prototypes())
+        self.whole = {id(r): corpus.vectors(corpus.whole(r)) for r in corpus.training + corpus.held_out}
+        self.check = self.validation_set()
+
+    def heard_speech(self, speech: Tensor) -> Tensor:
+        """Which frames are pooled: an activity gate of some threshold, with errors."""
+        thresholds = torch.from_numpy(self.run.random.uniform(0.2, 0.8, (len(speech), 1))).float()
+        mask = speech > thresholds
+        wrong = torch.from_numpy(self.run.random.random(speech.shape) < 0.03)
+        mask = mask ^ wrong
+        mask[:, 0] |= ~mask.any(1)
+        return mask.float()
+
+    def losses(self) -> dict[str, Tensor]:
+        random = self.run.random
+        frames = int(np.exp(random.uniform(np.log(SHORTEST), np.log(LONGEST))))
+        count = max(6, self.batch_frames // frames)
+        crops = self.sampler.crops(count, frames)
+        heard = disturb(
+            crops.log_mel, (crops.speech > SPEECH).float(), self.sampler.noise(count, frames), random, Severity()
+        )
+        plain = torch.from_numpy(random.random(count) < UNDISTURBED)
+        heard = torch.where(plain[:, None, None], crops.log_mel, heard)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            made = self.run.model(heard, self.heard_speech(crops.speech))
+        pairs = zip(crops.recordings, crops.begins, strict=True)
+        target = self.corpus.vectors(np.stack([r.embedding(b, b + frames) for r, b in pairs]))
+        whole = np.stack([self.whole[id(r)] for r in crops.recordings])
+        voices = torch.tensor([r.voice for r in crops.recordings])
+        return {
+            "crop": (1 - (made * torch.from_numpy(target)).sum(1)).mean(),
+            "recording": (1 - (made * torch.from_numpy(whole)).sum(1)).mean(),
+            "voice": (1 - (made * self.prototypes[voices]).sum(1)).mean(),
+            "who": functional.cross_entropy(SHARPNESS * made @ self.prototypes.T, voices),
+        }
+
+    def validation_set(self) -> list[tuple[Recording, Tensor, Tensor, Tensor]]:
+        """Held-out recordings with the clean log-mel, a disturbed one and the mask of speech."""
+        random = np.random.default_rng(7)
+        sampler = CropSampler(self.corpus, random)
+        found = []
+        for r in self.corpus.held_out:
+            clean, room = (torch.from_numpy(x.astype(np.float32))[None] for x in (r.clean, r.room))
+            mask = torch.from_numpy(r.speech.astype(np.float32) > SPEECH).float()[None]
+            heard = disturb(
+                room, mask, sampler.noise(1, room.shape[1]), random, Severity(noisy=1.0, snr_db=(5.0, 20.0))
+            )
+            found.append((r, clean, heard, mask))
+        return found
+
+    @torch.inference_mode()
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """1 - cosine to the teacher's vector of the whole recording: clean, disturbed, and of the first 3 s."""
+        found: dict[str, list[float]] = {"clean": [], "disturbed": [], "clean 3 s": [], "disturbed 3 s": []}
+        for r, clean, heard, mask in self.check:
+            vector = torch.from_numpy(self.whole[id(r)])
+            for name, log_mel in (("clean", clean), ("disturbed", heard)):
+                for suffix, end in (("", clean.shape[1]), (" 3 s", VALIDATION_FRAMES)):
+                    if mask[:, :end].sum() > 0:
+                        made = model(log_mel[:, :end], mask[:, :end])[0]
+                        found[name + suffix].append(1 - float(made @ vector))
+        return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, required=True, help="of training in all, resumed runs included")
+    parser.add_argument("--name", default="speaker", help="of the checkpoint within WORK/speaker")
+    parser.add_argument("--batch-frames", type=int, default=6000)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
+    for name in Shape.__annotations__:
+        parser.add_argument(f"--{name}", type=int, default=0, help="width or depth; 0: usual")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    shape = Shape(**{name: value for name, value in vars(options).items() if name in Shape.__annotations__ and value})
+    model = SpeakerTower(shape)
+    run = TimedRun(
+        model, options.work / "speaker", options.name, describe(shape), options.minutes, options.rate, options.seed
+    )
+    corpus = Corpus(options.work)
+    count = sum(p.numel() for p in model.parameters())
+    print(f"{count / 1e6:.2f} M parameters, {len(corpus.training)} recordings, {len(corpus.voices)} voices", flush=True)
+    training = SpeakerTraining(run, corpus, options.batch_frames, options.bf16)
+    run.run(training.losses, WEIGHTS, training.validate)
+
+
+if __name__ == "__main__":
+    main()
