@@ -1,4 +1,4 @@
-// depthwise_conv1d: a convolution over time of each channel alone. Also what the convolutions share.
+// depthwise_conv1d, depthwise_conv2d: a convolution of each channel alone, over time or over pictures.
 #include <algorithm>
 #include <cstring>
 
@@ -6,92 +6,61 @@
 #include "ops/conv_window.h"
 
 namespace pocketuni {
-
-namespace {
-
-int64_t bounded(Attributes& attributes, const char* name, int64_t fallback, int64_t low, int64_t high) {
-  const int64_t value = attributes.integer(name, fallback);
-  if (value < low || value > high) {
-    fail_argument(std::string(name) + " is " + std::to_string(value) + ", expected " + std::to_string(low) + " to " +
-                  std::to_string(high));
-  }
-  return value;
-}
-
-}  // namespace
-
-ConvGeometry ConvGeometry::parse(Attributes& attributes, int64_t taps) {
-  constexpr int64_t kMost = 1 << 20;
-  if (taps < 1 || taps > kMost) fail_argument("taps is " + std::to_string(taps) + ", expected 1 to 1048576");
-  ConvGeometry g{};
-  g.taps = taps;
-  g.stride = bounded(attributes, "stride", 1, 1, kMost);
-  g.dilation = bounded(attributes, "dilation", 1, 1, kMost);
-  g.pad_left = bounded(attributes, "pad_left", 0, 0, kMost);
-  g.pad_right = bounded(attributes, "pad_right", 0, 0, kMost);
-  return g;
-}
-
-void check_conv_input(const InputInfo& x, int64_t channels) {
-  expect_float(x, "x");
-  const Shape& shape = x.type.shape;
-  if (shape.size() != 3 || shape[2] != channels || shape[1] > (1 << 30)) {
-    fail_argument("x is " + shape_text(shape) + ", expected [batch, time, " + std::to_string(channels) + "]");
-  }
-}
-
-void check_optional(const Inputs& in, size_t index, const Shape& shape, const char* role) {
-  if (index >= in.size() || !in[index].present) return;
-  expect_float(in[index], role);
-  if (in[index].type.shape != shape) {
-    fail_argument(std::string(role) + " is " + shape_text(in[index].type.shape) + ", expected " + shape_text(shape));
-  }
-}
-
-const float* optional_data(const RunContext& context, size_t index) {
-  return index < context.inputs.size() ? context.inputs[index].f32() : nullptr;
-}
-
 namespace {
 
 constexpr int64_t kMinElements = 16384;  // for which starting another thread pays
 
-class DepthwiseConv1d final : public Op {
+class Depthwise final : public Op {
  public:
-  DepthwiseConv1d(Attributes& attributes, const Inputs& inputs)
-      : channels_(weight_shape(inputs)[1]),
-        geometry_(ConvGeometry::parse(attributes, weight_shape(inputs)[0])),
-        activation_(parse_activation(attributes.text("activation", "none"))) {}
+  Depthwise(Attributes& attributes, const Inputs& inputs, bool picture)
+      : taps_(weight_shape(inputs)[0]), channels_(weight_shape(inputs)[1]), picture_(picture) {
+    geometry_ = picture ? PictureGeometry::parse(attributes)
+                        : PictureGeometry{{}, ConvGeometry::parse(attributes, weight_shape(inputs)[0])};
+    activation_ = parse_activation(attributes.text("activation", "none"));
+    if (geometry_.down.taps * geometry_.across.taps != taps_) {
+      fail_argument("the weight has " + std::to_string(taps_) + " taps, the kernel " +
+                    std::to_string(geometry_.down.taps * geometry_.across.taps));
+    }
+  }
 
   std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
-    check_conv_input(in[0], channels_);
-    const Shape& x = in[0].type.shape;
+    picture_ ? check_picture(in[0], channels_) : check_conv_input(in[0], channels_);
     check_optional(in, 2, {channels_}, "bias");
-    return {{DType::kF32, {x[0], geometry_.output_rows(x[1]), channels_}}};
+    Shape y = in[0].type.shape;
+    if (picture_) y[1] = geometry_.down.output_rows(y[1]);
+    y[y.size() - 2] = geometry_.across.output_rows(y[y.size() - 2]);
+    return {{DType::kF32, y}};
   }
 
   size_t scratch_bytes(const Inputs&, int) const override { return static_cast<size_t>(channels_) * sizeof(float); }
 
   TimeMap time_map(const Inputs&, const Axes& axes) const override {
-    return axes[0] == 1 ? geometry_.time_map() : TimeMap{};
+    return axes[0] == 1 && !picture_ ? geometry_.across.time_map() : TimeMap::batch_if(axes[0] == 0);
   }
 
   void run(RunContext& context) const override {
-    const int64_t length = context.inputs[0].type.shape[1], rows = context.outputs[0].type.shape[1];
-    const int64_t batch = context.outputs[0].type.shape[0];
+    const Extent x = Extent::of(context.inputs[0].type.shape), y = Extent::of(context.outputs[0].type.shape);
     std::memset(context.scratch, 0, static_cast<size_t>(channels_) * sizeof(float));
     Epilogue epilogue;
     epilogue.bias = optional_data(context, 2);
     epilogue.activation = activation_;
-    const int64_t share = std::clamp<int64_t>(kMinElements / std::max<int64_t>(channels_, 1), 1, rows);
-    const int64_t parts = (rows + share - 1) / share;
-    context.pool->parallel(static_cast<int>(batch * parts), [&](int index, int) {
-      const int64_t b = index / parts, row = index % parts * share;
-      const ConvWindow window = geometry_.window(context.chunk, row, length, context.scratch);
-      context.kernels->depthwise_f32(context.inputs[0].f32() + b * length * channels_, channels_, &window,
-                                     static_cast<int>(std::min(share, rows - row)), static_cast<int>(channels_),
-                                     context.inputs[1].f32(), &epilogue,
-                                     context.outputs[0].f32() + (b * rows + row) * channels_, channels_);
+    // A task is a part of a line, or some lines.
+    const int64_t most = std::max<int64_t>(kMinElements / std::max<int64_t>(channels_, 1), 1);
+    const int64_t share = std::min(most, y.width), parts = (y.width + share - 1) / share;
+    const int64_t lines = y.batch * y.height, step = parts > 1 ? 1 : std::max<int64_t>(1, most / y.width);
+    const int64_t blocks = (lines + step - 1) / step;
+    context.pool->parallel(static_cast<int>(blocks * parts), [&](int index, int) {
+      const int64_t begin = index / parts * step, row = index % parts * share;
+      for (int64_t line = begin; line < std::min(begin + step, lines); ++line) {
+        ptrdiff_t line_rows[PictureGeometry::kMostLines];
+        geometry_.lines(line % y.height, x.height, x.width, line_rows);
+        ConvWindow window = geometry_.across.window(context.chunk, row, x.width, context.scratch);
+        window.lines = static_cast<int>(geometry_.down.taps), window.line_rows = line_rows;
+        context.kernels->depthwise_f32(context.inputs[0].f32() + line / y.height * x.pixels() * channels_, channels_,
+                                       &window, static_cast<int>(std::min(share, y.width - row)),
+                                       static_cast<int>(channels_), context.inputs[1].f32(), &epilogue,
+                                       context.outputs[0].f32() + (line * y.width + row) * channels_, channels_);
+      }
     });
   }
 
@@ -104,15 +73,16 @@ class DepthwiseConv1d final : public Op {
     return inputs[1].type.shape;
   }
 
-  int64_t channels_;
-  ConvGeometry geometry_;
-  Activation activation_;
+  int64_t taps_, channels_;
+  bool picture_;
+  PictureGeometry geometry_;
+  Activation activation_ = Activation::kNone;
 };
 
 }  // namespace
 
-std::unique_ptr<Op> make_depthwise_conv1d(const NodeSpec&, Attributes& attributes, const Inputs& inputs) {
-  return std::make_unique<DepthwiseConv1d>(attributes, inputs);
+std::unique_ptr<Op> make_depthwise_conv(const NodeSpec& node, Attributes& attributes, const Inputs& inputs) {
+  return std::make_unique<Depthwise>(attributes, inputs, node.op == "depthwise_conv2d");
 }
 
 }  // namespace pocketuni

@@ -1,4 +1,4 @@
-// Reductions of float tensors over any axes.
+// Reductions of float tensors over any axes, and argmax.
 #include <algorithm>
 
 #include "base/error.h"
@@ -91,7 +91,48 @@ class ReduceOp final : public Op {
   bool keep_;
 };
 
+// Of equal numbers the first counts, or the last; NaN counts as larger than all others.
+class ArgMax final : public Op {
+ public:
+  explicit ArgMax(Attributes& a) : axis_(a.integer("axis")), keep_(a.flag("keepdims")), last_(a.flag("last")) {}
+
+  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
+    expect_float(in[0], "x");
+    Shape y = in[0].type.shape;
+    const size_t axis = normalize_axis(axis_, y.size());
+    if (y[axis] == 0 && element_count(y) == 0) fail_argument("the axis has no elements");
+    keep_ ? void(y[axis] = 1) : void(y.erase(y.begin() + static_cast<int64_t>(axis)));
+    return {{DType::kI64, y}};
+  }
+
+  void run(RunContext& context) const override {
+    const Shape& x = context.inputs[0].type.shape;
+    const size_t axis = normalize_axis(axis_, x.size());
+    int64_t inner = 1;
+    for (size_t i = axis + 1; i < x.size(); ++i) inner *= x[i];
+    const int64_t outputs = element_count(context.outputs[0].type.shape);
+    for (int64_t o = 0; o < outputs; ++o) {
+      const float* from = context.inputs[0].f32() + o / inner * x[axis] * inner + o % inner;
+      int64_t best = 0;
+      for (int64_t i = 1; i < x[axis]; ++i) {
+        const float value = from[i * inner], largest = from[best * inner];
+        if (value > largest || (last_ && value == largest) || (value != value && (last_ || largest == largest)))
+          best = i;
+      }
+      static_cast<int64_t*>(context.outputs[0].data)[o] = best;
+    }
+  }
+
+ private:
+  int64_t axis_;
+  bool keep_, last_;
+};
+
 }  // namespace
+
+std::unique_ptr<Op> make_argmax(const NodeSpec&, Attributes& attributes, const Inputs&) {
+  return std::make_unique<ArgMax>(attributes);
+}
 
 std::unique_ptr<Op> make_reduce(const NodeSpec& node, Attributes& attributes, const Inputs&) {
   return std::make_unique<ReduceOp>(node.op, attributes);

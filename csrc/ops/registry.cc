@@ -15,8 +15,10 @@ struct Entry {
 
 const Entry kEntries[] = {
     {"linear", make_linear, 2, 4},
-    {"conv1d", make_conv1d, 2, 4},
-    {"depthwise_conv1d", make_depthwise_conv1d, 2, 3},
+    {"conv1d", make_conv, 2, 4},
+    {"conv2d", make_conv, 2, 4},
+    {"depthwise_conv1d", make_depthwise_conv, 2, 3},
+    {"depthwise_conv2d", make_depthwise_conv, 2, 3},
     {"conv_transpose1d", make_conv_transpose1d, 2, 3},
     {"istft", make_istft, 1, 1},
     {"mel_spectrogram", make_mel_spectrogram, 1, 1},
@@ -85,6 +87,12 @@ const Entry kEntries[] = {
     {"slice", make_slice, 1, 1},
     {"gather", make_gather, 2, 2},
     {"pool", make_pool, 1, 2},
+    {"pool2d", make_pool2d, 1, 1},
+    {"resample", make_resample, 3, 3},
+    {"gru", make_recurrent, 2, 4},
+    {"lstm", make_recurrent, 2, 6},
+    {"rnn", make_recurrent, 2, 4},
+    {"argmax", make_argmax, 1, 1},
 };
 
 }  // namespace

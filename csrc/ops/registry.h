@@ -12,8 +12,8 @@ using Axes = std::vector<int>;
 using OpMaker = std::unique_ptr<Op> (*)(const NodeSpec& node, Attributes& attributes, const Inputs& inputs);
 
 std::unique_ptr<Op> make_linear(const NodeSpec&, Attributes&, const Inputs&);
-std::unique_ptr<Op> make_conv1d(const NodeSpec&, Attributes&, const Inputs&);
-std::unique_ptr<Op> make_depthwise_conv1d(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_conv(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_depthwise_conv(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_conv_transpose1d(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_istft(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_mel_spectrogram(const NodeSpec&, Attributes&, const Inputs&);
@@ -38,5 +38,9 @@ std::unique_ptr<Op> make_concat(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_slice(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_gather(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_pool(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_pool2d(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_resample(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_recurrent(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_argmax(const NodeSpec&, Attributes&, const Inputs&);
 
 }  // namespace pocketuni

@@ -61,6 +61,8 @@ class Case:
             return "bool", max(ranks)
         if self.op == "iota":
             return "int64", 1
+        if self.op == "argmax":
+            return "int64", ranks[0] - (0 if self.attributes.get("keepdims") else 1)
         if self.op == "cast":
             return self.attributes["to"], ranks[0]
         if self.op.startswith("reduce_"):
@@ -76,6 +78,7 @@ class Case:
             "linear": ranks[0],
             "attention": 3,
             "mel_spectrogram": 3,
+            "resample": ranks[0] if ranks else 0,
         }.get(self.op, max(ranks) + extra)
         return {"where": dtypes[-1], "embedding": "float32"}.get(self.op, dtypes[0]), rank
 

@@ -1,6 +1,6 @@
 """Every operator of the runtime, on every instruction set and several thread counts, against the NumPy evaluator.
 
-The cases are in op_cases.py, product_cases.py and time_cases.py. Thread counts must agree bit for bit; what is promised
+The cases are in op_cases.py, product_cases.py, time_cases.py and picture_cases.py. Thread counts must agree bit for bit; what is promised
 to be the same on every instruction set is compared so too.
 """
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import op_cases
+import picture_cases
 import product_cases
 import pytest
 import time_cases
@@ -23,6 +24,8 @@ FAMILIES = (
     op_cases.unary, op_cases.binary, op_cases.norms, op_cases.reductions, op_cases.layout,
     product_cases.linears, product_cases.tables, product_cases.matmuls, product_cases.attentions, product_cases.pools,
     time_cases.convolutions, time_cases.depthwise, time_cases.transposed, time_cases.spectral,
+    picture_cases.pictures, picture_cases.channels_alone, picture_cases.pools, picture_cases.sampled,
+    picture_cases.recurrent, picture_cases.largest,
 )  # fmt: skip
 CASES = [case for family in FAMILIES for case in family()]
 THREADS = (1, 2, 5)
@@ -36,11 +39,14 @@ TOLERANCES = {
     **dict.fromkeys("layer_norm rms_norm l2_normalize softmax log_softmax".split(), (3e-6, 3e-6)),
     **dict.fromkeys("reduce_sum reduce_mean reduce_prod pool".split(), (3e-6, 3e-6)),
     **dict.fromkeys("linear matmul attention conv1d depthwise_conv1d conv_transpose1d".split(), (1e-5, 5e-5)),
+    **dict.fromkeys("conv2d depthwise_conv2d".split(), (1e-5, 5e-5)),
+    **dict.fromkeys("pool2d resample".split(), (3e-6, 3e-6)),
+    **dict.fromkeys("gru lstm rnn".split(), (2e-5, 2e-5)),
     "istft": (1e-5, 2e-6),
     "mel_spectrogram": (1e-5, 2e-5),
 }
 # Operators whose float results depend on the instruction set only within the tolerance.
-FREE = {"attention", "layer_norm", "rms_norm", "softmax"} | set(op_cases.UNARY) | {"pow"}
+FREE = {"attention", "gru", "lstm", "rnn", "layer_norm", "rms_norm", "softmax"} | set(op_cases.UNARY) | {"pow"}
 
 
 def run_everywhere(graph, inputs, precisions, path):

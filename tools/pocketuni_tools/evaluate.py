@@ -1,4 +1,4 @@
-"""Runs a graph with NumPy; what the operators mean is in meanings.py and, for operators over time, meanings_time.py.
+"""Runs a graph with NumPy; what the operators mean is in meanings.py and the files beside it.
 
 It serves calibration and experiments with weights, and the runtime's tests compare it with the kernels.
 """
@@ -10,11 +10,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from . import meanings_time  # noqa: F401  # it registers its operators
+from . import meanings_picture, meanings_recurrent, meanings_time  # noqa: F401  # they register their operators
 from .ir import Graph, Node, Value
 from .meanings import MEANINGS, Array
 
-PRODUCTS = ("linear", "conv1d", "conv_transpose1d")  # whose activations are rounded where their weights are
+PRODUCTS = (
+    "linear",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "gru",
+    "lstm",
+    "rnn",
+)  # whose activations are rounded where their weights are
 Observer = Callable[[Node, "list[Array | None]"], None]
 
 

@@ -62,13 +62,16 @@ def _specs() -> dict[str, OpSpec]:
     shape = OpSpec(1, 1, {"shape": list}, ("shape",))
     axes = OpSpec(1, 1, {"axes": list}, ("axes",))
     window = {"stride": int, "dilation": int, "pad_left": int, "pad_right": int, "activation": str}
+    picture = {"kernel": list, "stride": list, "dilation": list, "pads": list}
     transposed = {"taps": int, "stride": int, "cut_left": int, "cut_right": int, "activation": str}
     mel = {"n_fft": int, "hop": int, "mels": int, "rate": float, "low": float, "high": float, "floor": float}
     slices = {"axes": list, "starts": list, "ends": list, "steps": list}
     return specs | {
         "linear": OpSpec(2, 4, {"activation": str}),
         "conv1d": OpSpec(2, 4, {"taps": int, "groups": int} | window, ("taps",)),
+        "conv2d": OpSpec(2, 4, {"groups": int, "activation": str} | picture, tuple(picture)),
         "depthwise_conv1d": OpSpec(2, 3, window),
+        "depthwise_conv2d": OpSpec(2, 3, {"activation": str} | picture, tuple(picture)),
         "conv_transpose1d": OpSpec(2, 3, transposed, ("taps",)),
         "istft": OpSpec(1, 1, {"n_fft": int, "hop": int}, ("n_fft", "hop")),
         "mel_spectrogram": OpSpec(1, 1, mel, ("n_fft", "hop", "mels", "rate")),
@@ -96,6 +99,12 @@ def _specs() -> dict[str, OpSpec]:
         "iota": OpSpec(0, 0, {"shape": list}, ("shape",)),
         "cast": OpSpec(1, 1, {"to": str}, ("to",)),
         "pool": OpSpec(1, 2, {"mode": str}, ("mode",)),
+        "pool2d": OpSpec(1, 1, {"mode": str, "counted": list} | picture, ("mode", "counted", *picture)),
+        "resample": OpSpec(3, 3, {"axis": int}, ("axis",)),
+        "gru": OpSpec(2, 4, {"reverse": int, "reset_after": int}),
+        "lstm": OpSpec(2, 6, {"reverse": int}),
+        "rnn": OpSpec(2, 4, {"reverse": int, "activation": str}),
+        "argmax": OpSpec(1, 1, {"axis": int, "keepdims": int, "last": int}, ("axis",)),
         "l2_normalize": OpSpec(1, 1, {"eps": float}),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 import tempfile
@@ -29,7 +30,9 @@ from .packing import (
 
 MAGIC = b"\x89PUNI\r\n\x1a"
 PRECISIONS = ("f32", "f16", "int8", "int4")
-WEIGHT_ROLES = {"linear": "gemm", "conv1d": "gemm", "conv_transpose1d": "gemm", "embedding": "rows"}
+CONVOLUTIONS = ("conv1d", "conv2d", "conv_transpose1d")
+RECURRENT = ("gru", "lstm", "rnn")
+WEIGHT_ROLES = {"linear": "gemm", "embedding": "rows"} | dict.fromkeys(CONVOLUTIONS + RECURRENT, "gemm")
 ABSENT, TENSOR_BIT = 0xFFFFFFFF, 0x80000000
 
 
@@ -47,7 +50,7 @@ def padded(data: bytes) -> bytes:
 
 
 def tensor_role(graph: Graph, name: str) -> str:
-    """How a constant is read: "gemm" by linear and dense convolutions, "rows" by embedding, else "plain"."""
+    """How a constant is read: "gemm" by products, "rows" by embedding, else "plain"."""
     roles = {
         WEIGHT_ROLES.get(node.op, "plain") if place == 1 else "plain"
         for node in graph.nodes
@@ -60,16 +63,25 @@ def tensor_role(graph: Graph, name: str) -> str:
 
 
 def usable_precision(graph: Graph, name: str, precision: str) -> str:
-    """The precision asked for, or the next finer one that every reader of the constant can use: convolutions take no
-    int4, and int8 only where the channels of a group are a multiple of 4."""
+    """The precision asked for, or the next finer one that every reader of the constant can use: convolutions and
+    recurrent operators take no int4, and convolutions int8 only where the channels of a group are a multiple of 4."""
     for node in graph.nodes:
-        if node.op in ("conv1d", "conv_transpose1d") and node.inputs[1] == name and precision in ("int8", "int4"):
-            taps = node.attributes["taps"]
-            if node.op == "conv_transpose1d":
-                taps = -(-taps // node.attributes.get("stride", 1))
-            width = graph.constants[name].shape[1] // taps
+        if precision not in ("int8", "int4") or len(node.inputs) < 2 or node.inputs[1] != name:
+            continue
+        if node.op in CONVOLUTIONS:
+            width = graph.constants[name].shape[1] // taps_of_row(node)
             precision = "f16" if width % 4 else "int8"
+        elif node.op in RECURRENT:
+            precision = "int8"
     return precision
+
+
+def taps_of_row(node: Node) -> int:
+    """How many taps a row of a convolution's weight holds."""
+    if node.op == "conv2d":
+        return math.prod(node.attributes["kernel"])
+    taps = node.attributes["taps"]
+    return -(-taps // node.attributes.get("stride", 1)) if node.op == "conv_transpose1d" else taps
 
 
 def pack_constant(array: np.ndarray, role: str, precision: str) -> Packed:

@@ -1,4 +1,4 @@
-// conv1d: a dense or grouped convolution over time, channels last, without an im2col buffer.
+// conv1d, conv2d: a dense or grouped convolution over time or pictures, channels last, without an im2col buffer.
 #include <algorithm>
 #include <cstring>
 
@@ -14,10 +14,12 @@ constexpr int kBlockRows = 16;  // rows at a time where outputs of a group do no
 Unary unary_of(Activation activation) { return static_cast<Unary>(static_cast<int>(activation) - 1); }
 static_assert(static_cast<int>(Unary::kSigmoid) == static_cast<int>(Activation::kSigmoid) - 1, "the same order");
 
-class Conv1d final : public Op {
+class Conv final : public Op {
  public:
-  Conv1d(Attributes& attributes, const Inputs& inputs)
-      : geometry_(ConvGeometry::parse(attributes, attributes.integer("taps"))),
+  Conv(Attributes& attributes, const Inputs& inputs, bool picture)
+      : picture_(picture),
+        geometry_(picture ? PictureGeometry::parse(attributes)
+                          : PictureGeometry{{}, ConvGeometry::parse(attributes, attributes.integer("taps"))}),
         groups_(attributes.integer("groups", 1)),
         activation_(parse_activation(attributes.text("activation", "none"))),
         weight_(inputs[1].tensor) {
@@ -25,11 +27,12 @@ class Conv1d final : public Op {
       fail_argument("the weight is not gemm_f32, gemm_f16 or gemm_i8");
     }
     outputs_ = weight_->dims[0];
-    if (weight_->dims[1] % geometry_.taps != 0) {
+    const int64_t taps = geometry_.down.taps * geometry_.across.taps;
+    if (weight_->dims[1] % taps != 0) {
       fail_argument("the weight is " + shape_text(weight_->dims) + ", which does not divide into " +
-                    std::to_string(geometry_.taps) + " taps");
+                    std::to_string(taps) + " taps");
     }
-    channels_ = weight_->dims[1] / geometry_.taps;
+    channels_ = weight_->dims[1] / taps;
     if (groups_ < 1 || groups_ > 65536 || outputs_ % groups_ != 0) {
       fail_argument("groups is " + std::to_string(groups_) + ", expected a divisor of the " + std::to_string(outputs_) +
                     " outputs");
@@ -43,34 +46,35 @@ class Conv1d final : public Op {
   }
 
   std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
-    check_conv_input(in[0], channels_ * groups_);
+    picture_ ? check_picture(in[0], channels_ * groups_) : check_conv_input(in[0], channels_ * groups_);
     const Shape& x = in[0].type.shape;
-    const Shape y{x[0], geometry_.output_rows(x[1]), outputs_};
+    Shape y{x[0], geometry_.across.output_rows(x[x.size() - 2]), outputs_};
+    if (picture_) y.insert(y.begin() + 1, geometry_.down.output_rows(x[1]));
     check_optional(in, 2, {outputs_}, "bias");
     check_optional(in, 3, y, "residual");
     return {{DType::kF32, y}};
   }
 
   size_t scratch_bytes(const Inputs& in, int threads) const override {
-    const size_t rows = static_cast<size_t>(in[0].type.shape[0] * in[0].type.shape[1] * groups_);
+    const Extent x = Extent::of(in[0].type.shape);
+    const size_t rows = static_cast<size_t>(x.batch * x.pixels() * groups_);
     size_t bytes = zero_bytes() + static_cast<size_t>(threads) * block_bytes();
     if (quantized_) bytes += round64(rows * q_stride_) + round64(rows * 4) + round64(rows * (q_stride_ / kGroup) * 4);
     return bytes;
   }
 
   TimeMap time_map(const Inputs&, const Axes& axes) const override {
-    return axes[0] == 1 ? geometry_.time_map() : TimeMap{};
+    return axes[0] == 1 && !picture_ ? geometry_.across.time_map() : TimeMap::batch_if(axes[0] == 0);
   }
 
   void run(RunContext& context) const override {
-    const Shape &from = context.inputs[0].type.shape, &to = context.outputs[0].type.shape;
-    const Job job = bind(context, from[1], to[1]);
+    const Job job = bind(context);
     std::memset(context.scratch, 0, zero_bytes());
-    const int64_t rows = to[1], batch = from[0], threads = context.pool->size();
-    const double work = static_cast<double>(batch * rows) * static_cast<double>(outputs_ * weight_->dims[1]);
-    if (quantized_) quantize(context, job, batch * from[1], work < 32768);
+    const int64_t rows = job.to.width, lines = job.to.batch * job.to.height, threads = context.pool->size();
+    const double work = static_cast<double>(lines * rows) * static_cast<double>(outputs_ * weight_->dims[1]);
+    if (quantized_) quantize(context, job, job.all, work < 32768);
     // Blocks of rows where there are many, else blocks of outputs: weights are then read once.
-    const int64_t pairs = batch * groups_, panels = (outputs_ / groups_ + kPanel - 1) / kPanel;
+    const int64_t pairs = lines * groups_, panels = (outputs_ / groups_ + kPanel - 1) / kPanel;
     const bool by_rows = rows >= 24 * threads || !aligned();
     const int64_t wanted = work < 32768 || threads == 1 ? 1 : (2 * threads + pairs - 1) / pairs;  // parts of a pair
     const int64_t units = by_rows ? rows : panels;
@@ -92,15 +96,15 @@ class Conv1d final : public Op {
   struct Job {
     const float *x, *bias, *residual;
     float* y;
-    int64_t length, rows;  // of one batch entry: of x, of y
-    int64_t all;           // rows of x in the batch
-    int8_t* q;             // [group][all][q_stride]
-    float* scale;          // [group][all]
-    int32_t* sum;          // [group][all][q_stride / 32]
-    float* blocks;         // [thread][kBlockRows][outputs of the panels that a group touches]
+    Extent from, to;
+    int64_t all;    // pixels (rows of time) of x in the batch
+    int8_t* q;      // [group][all][q_stride]
+    float* scale;   // [group][all]
+    int32_t* sum;   // [group][all][q_stride / 32]
+    float* blocks;  // [thread][kBlockRows][outputs of the panels that a group touches]
   };
   struct Part {
-    int64_t batch, group, row, rows, panel, panels;
+    int64_t line, group, row, rows, panel, panels;  // line: of the results in the batch
   };
 
   bool aligned() const { return groups_ == 1 || outputs_ / groups_ % kPanel == 0; }
@@ -109,13 +113,14 @@ class Conv1d final : public Op {
     return aligned() ? 0 : kBlockRows * (round64(outputs_ / groups_ * sizeof(float)) + 128);
   }
 
-  Job bind(const RunContext& context, int64_t length, int64_t rows) const {
+  Job bind(const RunContext& context) const {
     Job job{};
     job.x = context.inputs[0].f32();
     job.y = static_cast<float*>(context.outputs[0].data);
     job.bias = optional_data(context, 2);
     job.residual = optional_data(context, 3);
-    job.length = length, job.rows = rows, job.all = context.inputs[0].type.shape[0] * length;
+    job.from = Extent::of(context.inputs[0].type.shape), job.to = Extent::of(context.outputs[0].type.shape);
+    job.all = job.from.batch * job.from.pixels();
     unsigned char* scratch = context.scratch + zero_bytes();
     job.blocks = reinterpret_cast<float*>(scratch);
     scratch += static_cast<size_t>(context.pool->size()) * block_bytes();
@@ -144,14 +149,18 @@ class Conv1d final : public Op {
     }
   }
 
-  // Outputs of the panels [panel, ...) for rows of a batch entry, reading the channels of a group.
+  // Outputs of the panels [panel, ...) for rows of a line, reading the channels of a group.
   void kernel(const RunContext& context, const Job& job, const Part& part, int64_t panel, int64_t n,
               const Epilogue& epilogue, float* y, int64_t y_stride) const {
     const Kernels& kernels = *context.kernels;
-    const ConvWindow window = geometry_.window(context.chunk, part.row, job.length, context.scratch);
+    ptrdiff_t line_rows[PictureGeometry::kMostLines];
+    geometry_.lines(part.line % job.to.height, job.from.height, job.from.width, line_rows);
+    ConvWindow window = geometry_.across.window(context.chunk, part.row, job.from.width, context.scratch);
+    window.lines = static_cast<int>(geometry_.down.taps), window.line_rows = line_rows;
+    const int64_t entry = part.line / job.to.height * job.from.pixels();
     const int rows = static_cast<int>(part.rows), channels = static_cast<int>(channels_), count = static_cast<int>(n);
     const int64_t k = weight_->dims[1], x_stride = channels_ * groups_;
-    const float* x = job.x + part.batch * job.length * x_stride + part.group * channels_;
+    const float* x = job.x + entry * x_stride + part.group * channels_;
     const uint8_t* data = weight_->data;
     if (weight_->encoding == Encoding::kGemmF32) {
       kernels.conv_f32(x, x_stride, &window, rows, channels, reinterpret_cast<const float*>(data) + panel * k * kPanel,
@@ -160,7 +169,7 @@ class Conv1d final : public Op {
       kernels.conv_f16(x, x_stride, &window, rows, channels,
                        reinterpret_cast<const uint16_t*>(data) + panel * k * kPanel, count, &epilogue, y, y_stride);
     } else {
-      const int64_t at = part.group * job.all + part.batch * job.length, panels = (outputs_ + kPanel - 1) / kPanel;
+      const int64_t at = part.group * job.all + entry, panels = (outputs_ + kPanel - 1) / kPanel;
       const QuantizedRows q{job.q + at * q_stride_, q_stride_, job.scale + at, job.sum + at * (q_stride_ / kGroup)};
       kernels.conv_i8(&q, &window, rows, channels, data + panels * 64 + panel * (k / 4) * 64,
                       reinterpret_cast<const float*>(data) + panel * kPanel, count, &epilogue, y, y_stride);
@@ -170,7 +179,7 @@ class Conv1d final : public Op {
   void multiply(const RunContext& context, const Job& job, const Part& part) const {
     const int64_t share = outputs_ / groups_, first = part.group * share + part.panel * kPanel;
     const int64_t n = std::min(part.panels * kPanel, share - part.panel * kPanel);
-    const int64_t at = (part.batch * job.rows + part.row) * outputs_ + first;
+    const int64_t at = (part.line * job.to.width + part.row) * outputs_ + first;
     Epilogue epilogue;
     epilogue.activation = activation_;
     epilogue.bias = job.bias != nullptr ? job.bias + first : nullptr;
@@ -190,7 +199,7 @@ class Conv1d final : public Op {
       some.row += row, some.rows = std::min<int64_t>(kBlockRows, part.rows - row);
       kernel(context, job, some, panel, n, Epilogue{}, block, n);
       for (int64_t r = 0; r < some.rows; ++r) {
-        const int64_t at = (part.batch * job.rows + some.row + r) * outputs_ + first;
+        const int64_t at = (part.line * job.to.width + some.row + r) * outputs_ + first;
         finish(context, block + r * n + skip, job.bias != nullptr ? job.bias + first : nullptr,
                job.residual != nullptr ? job.residual + at : nullptr, job.y + at, static_cast<size_t>(share));
       }
@@ -208,7 +217,8 @@ class Conv1d final : public Op {
     }
   }
 
-  ConvGeometry geometry_;
+  bool picture_;
+  PictureGeometry geometry_;
   int64_t groups_;
   Activation activation_;
   const TensorEntry* weight_;
@@ -218,8 +228,8 @@ class Conv1d final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_conv1d(const NodeSpec&, Attributes& attributes, const Inputs& inputs) {
-  return std::make_unique<Conv1d>(attributes, inputs);
+std::unique_ptr<Op> make_conv(const NodeSpec& node, Attributes& attributes, const Inputs& inputs) {
+  return std::make_unique<Conv>(attributes, inputs, node.op == "conv2d");
 }
 
 }  // namespace pocketuni

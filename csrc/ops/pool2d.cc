@@ -1,0 +1,89 @@
+// pool2d: the largest number or the mean of a window over pictures, channel by channel.
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+#include "ops/conv_window.h"
+
+namespace pocketuni {
+namespace {
+
+class Pool2d final : public Op {
+ public:
+  explicit Pool2d(Attributes& attributes) : geometry_(PictureGeometry::parse(attributes)) {
+    const std::string mode = attributes.text("mode");
+    if (mode != "max" && mode != "mean") fail_argument("mode '" + mode + "' is not one of max, mean");
+    mean_ = mode == "mean";
+    counted_ = attributes.list("counted");
+    if (counted_.size() != 4 || *std::min_element(counted_.begin(), counted_.end()) < 0) {
+      fail_argument("counted is not four numbers from 0 on");
+    }
+  }
+
+  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
+    check_picture(in[0], -1);
+    const Shape& x = in[0].type.shape;
+    return {{DType::kF32, {x[0], geometry_.down.output_rows(x[1]), geometry_.across.output_rows(x[2]), x[3]}}};
+  }
+
+  TimeMap time_map(const Inputs&, const Axes& axes) const override { return TimeMap::batch_if(axes[0] == 0); }
+
+  void run(RunContext& context) const override {
+    const Shape &from = context.inputs[0].type.shape, &to = context.outputs[0].type.shape;
+    context.pool->parallel(static_cast<int>(to[0] * to[1]), [&](int index, int) {
+      const float* x = context.inputs[0].f32() + index / to[1] * from[1] * from[2] * from[3];
+      float* y = context.outputs[0].f32() + static_cast<int64_t>(index) * to[2] * to[3];
+      const Range rows = covered(geometry_.down, index % to[1], from[1], counted_[0], counted_[2]);
+      for (int64_t column = 0; column < to[2]; ++column, y += to[3]) {
+        pixel(context, x, rows, covered(geometry_.across, column, from[2], counted_[1], counted_[3]), from[2], from[3],
+              y);
+      }
+    });
+  }
+
+ private:
+  /// Taps [begin, end) lie inside; `counted` taps go into the divisor of a mean.
+  struct Range {
+    int64_t first, step, begin, end, counted;
+  };
+
+  static Range covered(const ConvGeometry& g, int64_t place, int64_t size, int64_t before, int64_t after) {
+    Range range{place * g.stride - g.pad_left, g.dilation, g.taps, 0, 0};
+    for (int64_t tap = 0; tap < g.taps; ++tap) {
+      const int64_t at = range.first + tap * g.dilation;
+      if (at >= -before && at < size + after) ++range.counted;
+      if (at < 0 || at >= size) continue;
+      range.begin = std::min(range.begin, tap);
+      range.end = tap + 1;
+    }
+    return range;
+  }
+
+  void pixel(const RunContext& context, const float* x, const Range& rows, const Range& columns, int64_t width,
+             int64_t channels, float* y) const {
+    const Kernels& kernels = *context.kernels;
+    const size_t n = static_cast<size_t>(channels);
+    std::fill_n(y, n, mean_ ? 0.0f : -std::numeric_limits<float>::infinity());
+    const Binary op = mean_ ? Binary::kAdd : Binary::kMax;
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const float* line = x + (rows.first + row * rows.step) * width * channels;
+      for (int64_t column = columns.begin; column < columns.end; ++column) {
+        kernels.binary_f32(op, y, 1, line + (columns.first + column * columns.step) * channels, 1, y, n);
+      }
+    }
+    const float divisor = static_cast<float>(std::max<int64_t>(1, rows.counted * columns.counted));
+    if (mean_) kernels.binary_f32(Binary::kDiv, y, 1, &divisor, 0, y, n);
+  }
+
+  PictureGeometry geometry_;
+  bool mean_ = false;
+  std::vector<int64_t> counted_;  // top, left, bottom, right: how far outside pixels count as zeros in a mean
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_pool2d(const NodeSpec&, Attributes& attributes, const Inputs&) {
+  return std::make_unique<Pool2d>(attributes);
+}
+
+}  // namespace pocketuni
