@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import time
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -194,7 +195,7 @@ def make_noises(pack: packed.Pack, seed: int) -> np.ndarray:
 def join(folder: Path, chunks: list[tuple[Path, list[Item], int]]) -> list[Item]:
     """One file for each column from all chunks, and the items with their sizes."""
     items: list[Item] = []
-    streams = {name: (folder / f"{name}.f16").open("wb") for name in COLUMNS}
+    streams = {name: (folder / f"{name}.f16.part").open("wb") for name in COLUMNS}
     for path, some, _ in chunks:
         with np.load(path) as file:
             for item, (frames, windows) in zip(some, file["sizes"].tolist(), strict=True):
@@ -202,8 +203,9 @@ def join(folder: Path, chunks: list[tuple[Path, list[Item], int]]) -> list[Item]
             for name, stream in streams.items():
                 stream.write(file[name].tobytes())
         items += some
-    for stream in streams.values():
+    for name, stream in streams.items():
         stream.close()
+        os.replace(folder / f"{name}.f16.part", folder / f"{name}.f16")  # a training that reads the old one goes on
     return items
 
 
@@ -213,7 +215,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=packed.default_data())
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--limit", type=int, default=0, help="only so many chunks, for a trial")
+    parser.add_argument("--limit", type=int, default=0, help="only so many chunks: for a trial, or to start early")
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = options.work / "speaker"
