@@ -21,54 +21,6 @@ DType plain_dtype(Encoding encoding) {
   }
 }
 
-}  // namespace
-
-std::vector<InputInfo> operand_infos(const Model::Tower& tower, size_t node, const std::vector<TensorType>& types) {
-  std::vector<InputInfo> infos = tower.operands[node];
-  const std::vector<Operand>& inputs = tower.spec->nodes[node].inputs;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].kind == Operand::kValue) infos[i].type = types[inputs[i].index];
-  }
-  return infos;
-}
-
-std::vector<TensorType> infer_types(const Model::Tower& tower, const std::vector<int64_t>& named_dims) {
-  const TowerSpec& spec = *tower.spec;
-  std::vector<TensorType> types(spec.values.size());
-  const auto resolve = [&](Dim dim) { return dim <= -2 ? named_dims[static_cast<size_t>(-2 - dim)] : dim; };
-  for (uint32_t input : spec.inputs) {
-    types[input].dtype = spec.values[input].dtype;
-    for (Dim dim : spec.values[input].dims) types[input].shape.push_back(resolve(dim));
-    element_count(types[input].shape);
-  }
-  for (size_t n = 0; n < spec.nodes.size(); ++n) {
-    const NodeSpec& node = spec.nodes[n];
-    const std::string where = "node '" + node.name + "' (" + node.op + "): ";
-    std::vector<TensorType> results;
-    try {
-      results = tower.ops[n]->infer(operand_infos(tower, n, types), named_dims);
-      for (const TensorType& type : results) element_count(type.shape);
-    } catch (const Error& error) {
-      fail_argument(where + error.what());
-    }
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      const ValueSpec& value = spec.values[node.outputs[i]];
-      bool same = results[i].dtype == value.dtype && results[i].shape.size() == value.dims.size();
-      for (size_t d = 0; same && d < value.dims.size(); ++d) {
-        same = value.dims[d] == kComputed || resolve(value.dims[d]) == results[i].shape[d];
-      }
-      if (!same) {
-        fail_argument(where + "its result '" + value.name + "' comes out as " + dtype_name(results[i].dtype) + " " +
-                      shape_text(results[i].shape) + ", which is not what the file says");
-      }
-      types[node.outputs[i]] = results[i];
-    }
-  }
-  return types;
-}
-
-namespace {
-
 /// Binds the operands of a node; half-precision constants are widened once, into `widened`.
 void bind_operands(const ModelFile& file, const TowerSpec& spec, const NodeSpec& node, Model::Tower& tower,
                    std::map<uint32_t, std::vector<float>>& widened) {
@@ -103,27 +55,6 @@ void bind_operands(const ModelFile& file, const TowerSpec& spec, const NodeSpec&
   tower.constants.push_back(std::move(constants));
 }
 
-/// Runs shape inference with several sizes for the named dimensions. A size may be impossible for a valid graph (longer
-/// than its position table, say), so one that works is enough; a result that contradicts the file never is.
-void probe_shapes(const Model::Tower& tower) {
-  const size_t names = tower.spec->named_dims.size();
-  std::string fault;
-  bool works = false;
-  for (int probe = 0; probe < 4 && (probe == 0 || names > 0); ++probe) {
-    std::vector<int64_t> dims(names);
-    for (size_t i = 0; i < names; ++i)
-      dims[i] = std::vector<int64_t>{2, 1, 8, 16}[probe] + (probe == 1 ? 0 : static_cast<int64_t>(i));
-    try {
-      infer_types(tower, dims);
-      works = true;
-    } catch (const Error& error) {
-      fault = error.what();
-      if (fault.find("not what the file says") != std::string::npos) fail_format(fault);
-    }
-  }
-  if (!works) fail_format(fault);
-}
-
 }  // namespace
 
 Model::Model(std::shared_ptr<const ModelFile> file) : file_(std::move(file)) {}
@@ -144,7 +75,7 @@ std::shared_ptr<const Model> Model::make(std::shared_ptr<const ModelFile> file) 
         bind_operands(*model->file_, spec, node, *tower, model->widened_);
         tower->ops.push_back(make_op(node, tower->operands.back()));
       }
-      probe_shapes(*tower);
+      check_shapes(*tower);
       model->towers_.push_back(std::move(tower));
     } catch (const Error& error) {
       throw Error(error.status(), model->file_->path() + ": tower '" + spec.name + "': " + error.what());

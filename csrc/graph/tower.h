@@ -17,8 +17,12 @@ struct Model::Tower {
   std::vector<std::vector<const void*>> constants;  // [node][operand]: data of plain constants, or null
 };
 
+/// Throws Error(kFormat) naming a node that no sizes of the dimensions can make work. What depends on the sizes is not
+/// judged here but by infer_types, at each run.
+void check_shapes(const Model::Tower& tower);
+
 /// Types of all values for given values of the named dimensions, inputs included. Throws Error(kInvalidArgument) naming
-/// the node whose inputs do not fit, or the value whose stored type disagrees.
+/// the sizes and the node whose inputs do not fit, or the value whose stored type disagrees.
 std::vector<TensorType> infer_types(const Model::Tower& tower, const std::vector<int64_t>& named_dims);
 
 /// The operands of a node with the shapes of this run.

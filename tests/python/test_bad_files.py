@@ -1,12 +1,13 @@
 """Files that are cut, damaged or hostile: an error that names the file and the fault, and never anything else.
 
-tests/format/test_format.cc goes through the format rule by rule; here it is the Python package, on a golden file.
+tests/format/test_format_faults.cc goes through the format rule by rule; here it is the package, on a golden file.
 """
 
 import json
 import os
 import struct
 
+import numpy as np
 import pytest
 from golden import make
 from pocketuni_tools.ir import Graph, Node, Value
@@ -186,20 +187,28 @@ def relu_with(dtype, shape, **attributes):
     [
         (
             relu_with("float32", ("batch", 5)),
-            "its result 'y' comes out as float32 [2, 4], which is not what the file says",
+            "its result 'y' comes out as float32 [2, 4], which is not what the file says: expected float32 [2, 5]",
         ),
         (relu_with("float32", ("batch",)), "which is not what the file says"),
-        (relu_with("float32", (4, "batch")), "which is not what the file says"),
         (relu_with("int32", ("batch", 4)), "which is not what the file says"),
         (relu_with("float32", ("batch", 4), slope=0.5), "relu (node 'node'): attribute 'slope' is not known"),
     ],
-    ids=["size", "rank", "order", "dtype", "attribute"],
+    ids=["size", "rank", "dtype", "attribute"],
 )
 def test_graphs_that_contradict_themselves(refused, monkeypatch, tmp_path, build, fault):
     refused(
         broken_graph(monkeypatch, tmp_path, build), f"tower 'broken': {'node' if 'not what' in fault else 'operator'}"
     )
     refused(broken_graph(monkeypatch, tmp_path, build), fault)
+
+
+def test_sizes_that_a_graph_does_not_take(monkeypatch, tmp_path):
+    path = tmp_path / "square.puni"
+    path.write_bytes(broken_graph(monkeypatch, tmp_path, relu_with("float32", (4, "batch"))))
+    tower = pocketuni.Model(path).towers["broken"]
+    assert tower.run(x=np.zeros((4, 4), np.float32))["y"].shape == (4, 4)
+    with pytest.raises(ValueError, match=r"does not take batch = 3: .* float32 \[3, 4\], .* expected float32 \[4, 3\]"):
+        tower.run(x=np.zeros((3, 4), np.float32))
 
 
 def test_operators_that_are_not_known(refused, monkeypatch, tmp_path):
