@@ -109,6 +109,42 @@ CASES = [
                             (1, 'auto_pad="SAME_UPPER", strides=[2]'), (1, 'auto_pad="SAME_LOWER", strides=[1]'))),
     Case("Conv-depthwise", "x:f[n,4,11]", "y = Conv<group=4, pads=[1,1]>(x, w)", {"w": w(4, 1, 3)}),
     Case("Conv-dynamic", "x:f[n,4,t]", "a = Conv<pads=[1,1]>(x, w) c = Relu(a) y = Conv(c, w)", {"w": w(4, 4, 3)}),
+    *(Case(f"Conv-pictures-{flags}", "x:f[n,4,t,9]", f"y = Conv<{flags}>(x, w, b)",
+           {"w": w(6, 4 // g, 3, 2), "b": w(6)})
+      for g, flags in ((1, "pads=[1,0,1,1]"), (2, "group=2, dilations=[1,3]"), (1, "pads=[2,2,0,0], strides=[1,2]"))),
+    Case("Conv-pictures-strided", "x:f[n,4,9,9]", "y = Conv<strides=[2,3], pads=[0,1,1,0]>(x, w)",
+         {"w": w(6, 4, 3, 3)}),
+    Case("Conv-pictures-depthwise", "x:f[n,4,t,9]", "a = Conv<group=4, pads=[1,1,1,1]>(x, w) y = Relu(a)",
+         {"w": w(4, 1, 3, 3)}),
+    Case("Conv-batch-norm", "x:f[n,3,t,9]", """a = Conv<pads=[1,1,1,1]>(x, w) c = BatchNormalization(a, g, b, m, v)
+         d = Relu(c) e = Conv(d, u) f = Add(e, d) y = Relu(f)""",
+         {"w": w(4, 3, 3, 3), "u": w(4, 4, 1, 1), "g": w(4), "b": w(4), "m": w(4), "v": w(4) ** 2 + 0.1}),
+    *(Case(f"ConvTranspose-{flags}", "x:f[n,4,t,5]", f"y = ConvTranspose<{flags}>(x, w, b)",
+           {"w": w(4, 3, 3, 4), "b": w(3)})
+      for flags in ("strides=[1,1]", "strides=[1,2], pads=[0,1,2,1]", "dilations=[2,1], pads=[3,0,3,0]")),
+    Case("ConvTranspose-groups", "x:f[n,4,6]", "y = ConvTranspose<strides=[3], group=2, output_padding=[1]>(x, w)",
+         {"w": w(4, 3, 5)}),
+    Case("Pool-pictures", "x:f[n,3,t,8]", """a = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(x)
+         b = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>(a) y = Add(a, b)"""),
+    Case("Pool-time", "x:f[n,3,11]", """y =
+         AveragePool<kernel_shape=[4], strides=[3], pads=[1,2], count_include_pad=1>(x)"""),
+    Case("Resize-repeated", "x:f[n,3,t,4]", """y = Resize<mode="nearest",
+         coordinate_transformation_mode="asymmetric", nearest_mode="floor">(x, , s)""",
+         {"s": np.float32([1, 1, 2, 3])}),
+    Case("Resize-linear", "x:f[n,3,5,4]", 'y = Resize<mode="linear">(x, , s)', {"s": np.float32([1, 1, 2.5, 0.5])}),
+    Case("Pad-reflect", "x:f[n,3,t]", 'y = Pad<mode="reflect">(x, p)', {"p": np.array([0, 0, 2, 0, 0, 1])}),
+    *(Case(f"{op}-{flags}", "x:f[t,n,4] h:f[2,n,3]", f"""a, b{more} =
+         {op}<hidden_size=3, direction="bidirectional"{flags}>(x, w, r, b0, , h)
+         c = ReduceSum(a, one) y = Add(c, b{last})""",
+         {"w": w(2, 3 * g, 4), "r": w(2, 3 * g, 3), "b0": w(2, 6 * g), "one": np.array([0, 1])})
+      for op, g, flags, more, last in (("GRU", 3, "", "", ""), ("GRU", 3, ", linear_before_reset=1", "", ""),
+                                       ("LSTM", 4, "", ", d", ""), ("RNN", 1, "", "", ""))),
+    Case("PRelu-channels", "x:f[n,3,t,4]", "a = Conv(x, u) y = PRelu(a, s)", {"s": w(3, 1, 1), "u": w(3, 3, 1, 1)}),
+    Case("ScatterND", "x:f[3,4] u:f[2,4]", "y = ScatterND(x, i, u)", {"i": np.array([[2], [0]])}),
+    Case("constant-output", "x:f[n,4]", "y = Add(u, u)", {"u": w(4)}),
+    Case("ArgMax", "x:f[n,4]", "a = ArgMax<axis=1>(x) y = Cast<to=1>(a)"),
+    Case("QuantizeLinear", "x:f[n,4]", "q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)",
+         {"s": np.float32(0.05), "z": np.array(3, np.uint8)}),
     Case("GlobalAveragePool", "x:f[n,3,4,t]", "a = GlobalAveragePool(x) c = GlobalMaxPool(x) y = Add(a, c)"),
     Case("Pad", "x:f[n,3,t]", "a = Pad(x, q, v) y = Pad(a, p)",
          {"p": np.array([0, 1, 0, 0, 0, 2]), "q": np.array([0, 0, 0, 0, 2, 0]), "v": np.float32(1.5)}),

@@ -174,7 +174,7 @@ def simple(body, inputs="x:f[n,4]", opset=17, **constants):
 @pytest.mark.parametrize(
     "body,words",
     [
-        ("a = Relu(x) y = Hardmax(a)", ["Hardmax", "'y'", "node 2 of 2"]),
+        ("a = Relu(x) y = Det(a)", ["Det", "'y'", "node 2 of 2"]),
         ("y = com.microsoft.NGramRepeatBlock(x)", ["com.microsoft::NGramRepeatBlock", "node 1 of 1"]),
         ("s = NonZero(x) y = Cast<to=1>(s)", ["NonZero", "'s'", "node 1 of 2"]),
         ("i = Cast<to=7>(x) y = Reshape(x, i)", ["Reshape with a shape that depends on the contents", "node 2 of 2"]),
@@ -189,9 +189,9 @@ def test_unsupported_operators_are_named(body, words):
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_overlapping_convolutions_are_named():
-    model = simple("y = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, w)", "x:f[n,3,8,8]", w=np.zeros((4, 3, 3, 3)))
-    with pytest.raises(UnsupportedOp, match=r"Conv with kernel \[3, 3\].*node 'y', node 1 of 1"):
+def test_convolutions_over_volumes_are_named():
+    model = simple("y = Conv<pads=[1,1,1,1,1,1]>(x, w)", "x:f[n,3,8,8,8]", w=np.zeros((4, 3, 3, 3, 3)))
+    with pytest.raises(UnsupportedOp, match=r"Conv with a kernel of 3 spatial.*node 'y', node 1 of 1"):
         import_onnx(model)
 
 
@@ -201,7 +201,6 @@ def test_overlapping_convolutions_are_named():
         ("y = Add(x, missing)", "reads 'missing'"),
         ("y = Add(x, row)", "node 1 of 1: sizes 4 and 5 do not broadcast"),
         ("y = MatMul(x, square)", "a last dimension of 4 meets a matrix of 3 rows"),
-        ("a = Relu(x) y = Add(row, row)", "'y' does not depend on the contents of inputs"),
         ("y = Softmax<axis=5>(x)", "axis 5 is outside"),
         ("y = Reshape(x, five)", "does not reshape"),
     ],

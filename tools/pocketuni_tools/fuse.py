@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from .fuse_attention import ATTENTION_RULES, MASK_RULES, PACK_RULES
+from .fuse_conv import CONV_RULES
 from .fuse_elementwise import named_function
+from .fuse_layout import LAYOUT_RULES
 from .fuse_norms import NORM_RULES
 from .fuse_pool import POOL_RULES
 from .ir import Graph, Node
@@ -228,6 +230,8 @@ def tidy_names(graph: Graph) -> None:
 def fuse(graph: Graph) -> Graph:
     """Rewrites `graph` in place and returns it. The inputs and outputs stay as they are."""
     simplify(graph)
+    if apply(graph, *LAYOUT_RULES):
+        simplify(graph)
     apply(graph, matmul_to_linear)
     apply(graph, linear_bias)
     apply(graph, named_function)
@@ -240,6 +244,7 @@ def fuse(graph: Graph) -> Graph:
     simplify(graph)
     apply(graph, *MASK_RULES)
     apply(graph, *PACK_RULES)
+    apply(graph, *CONV_RULES)
     apply(graph, linear_bias, linear_activation, linear_residual)
     apply(graph, constant_row)
     apply(graph, row_past_sum)

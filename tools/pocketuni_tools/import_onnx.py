@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
+import numpy as np
 import onnx
 
 # The modules of handlers are imported because they register themselves.
-from . import onnx_contrib, onnx_conv, onnx_index, onnx_ops, onnx_products, onnx_shapes  # noqa: F401
+from . import (  # noqa: F401
+    onnx_contrib,
+    onnx_conv,
+    onnx_index,
+    onnx_more,
+    onnx_ops,
+    onnx_pool,
+    onnx_products,
+    onnx_recurrent,
+    onnx_resize,
+    onnx_shapes,
+)
 from .ir import Graph
 from .onnx_load import load
 from .onnx_walk import Importer
 
 
-def import_onnx(source: str | os.PathLike | onnx.ModelProto, name: str = "main") -> Graph:
-    """Reads a feed-forward ONNX model of opset 11 to 21 and returns its graph.
+def import_onnx(
+    source: str | os.PathLike | onnx.ModelProto, name: str = "main", fixed: Mapping[str, np.ndarray] | None = None
+) -> Graph:
+    """Reads an ONNX model of opset 7 to 21 and returns its graph.
 
     source: a path, or a model in memory. External data is read from the folder of the path, and from nowhere else.
+    fixed: inputs that are numbers from now on (a rate that chooses a branch, say).
     The inputs keep their names and their named dimensions; a dimension without name and size is called INPUT_AXIS.
     Floats of every width compute in float32, integers shorter than 32 bits in int32. Sums of integers are exact up to
     2^24.
@@ -24,4 +40,4 @@ def import_onnx(source: str | os.PathLike | onnx.ModelProto, name: str = "main")
     file that cannot be read.
     """
     model, folder = load(source)
-    return Importer(model, folder, name).run()
+    return Importer(model, folder, name, fixed).run()

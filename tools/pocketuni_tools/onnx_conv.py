@@ -1,19 +1,17 @@
-"""Handlers of ONNX convolutions: over time, and those that cut pictures into patches. ONNX's tensors are
-[batch, channels, ..], those of the operators [batch, .., channels]: each handler puts a transpose in front and one
-behind, and those of neighbours cancel."""
+"""Handlers of ONNX convolutions, over time and over pictures. ONNX's tensors are [batch, channels, ..], those of our
+operators [batch, .., channels]: a handler puts a transpose in front and one behind, and those of neighbours cancel."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .onnx_ops import reduce
+from .onnx_index import cut
 from .onnx_products import linear
 from .onnx_sizes import Size, product
 from .onnx_walk import Call, Importer, Known, Operand, handles
-
-SWAP = [0, 2, 1]
 
 
 @dataclass
@@ -24,11 +22,33 @@ class Window:
     strides: list[int]
     dilations: list[int]
     pads: list[int]
-    groups: int
+    groups: int = 1
+
+    @property
+    def rank(self) -> int:
+        return len(self.kernel)
 
     def patches(self) -> bool:
         plain = self.groups == 1 and not any(self.pads) and set(self.dilations) == {1}
         return plain and self.strides == self.kernel
+
+    def point(self) -> bool:
+        return not any(self.pads) and {*self.kernel, *self.strides} == {1}
+
+    def span(self, axis: int) -> int:
+        return (self.kernel[axis] - 1) * self.dilations[axis] + 1
+
+    def result(self, axis: int, size: Size) -> Size:
+        rows = size + self.pads[axis] + self.pads[self.rank + axis] - self.span(axis)
+        return (
+            Size(max(0, rows.constant // self.strides[axis] + 1))
+            if rows.constant is not None
+            else (rows if self.strides[axis] == 1 else rows // self.strides[axis]) + 1
+        )
+
+    def attributes(self) -> dict[str, list[int]]:
+        """Those of an operator over pictures."""
+        return {"kernel": self.kernel, "stride": self.strides, "dilation": self.dilations, "pads": self.pads}
 
 
 def window_of(b: Importer, call: Call, kernel: list[int]) -> Window:
@@ -38,7 +58,7 @@ def window_of(b: Importer, call: Call, kernel: list[int]) -> Window:
     if {len(steps), len(dilations)} != {rank} or min(*steps, *dilations, window.groups) < 1:
         raise ValueError(f"strides {steps}, dilations {dilations} and {window.groups} groups of a kernel {kernel}")
     if automatic == "NOTSET":
-        window.pads = call.get("pads", window.pads)
+        window.pads = list(call.get("pads", window.pads))
         if len(window.pads) != 2 * rank or min(window.pads) < 0:
             raise ValueError(f"pads {window.pads} of a kernel {kernel}")
     elif automatic in ("SAME_UPPER", "SAME_LOWER"):
@@ -51,11 +71,19 @@ def window_of(b: Importer, call: Call, kernel: list[int]) -> Window:
 
 def same_padding(call: Call, size: Size, window: Window, axis: int) -> int:
     """How much makes the result ceil(size / stride) long."""
-    span, stride = (window.kernel[axis] - 1) * window.dilations[axis] + 1, window.strides[axis]
+    span, stride = window.span(axis), window.strides[axis]
     if size.constant is None and stride != 1:
         raise call.unsupported("auto_pad and a stride along a dynamic dimension")
     rows = 1 if size.constant is None else -(-size.constant // stride)
     return max(0, span - 1 if stride == 1 else (rows - 1) * stride + span - size.constant)
+
+
+def channels_last(b: Importer, x: Operand) -> Operand:
+    return b.transpose(x, [0, *range(2, b.rank(x)), 1])
+
+
+def channels_first(b: Importer, x: Operand) -> Operand:
+    return b.transpose(x, [0, b.rank(x) - 1, *range(1, b.rank(x) - 1)])
 
 
 @handles("Conv")
@@ -69,14 +97,12 @@ def conv(b: Importer, call: Call) -> Operand:
     channels = b.shape(call[0])[1].constant
     if channels not in (None, weight.shape[1] * window.groups):
         raise ValueError(f"{channels} channels meet a kernel of {window.groups} times {weight.shape[1]}")
-    if window.patches() and divides(b.shape(call[0])[2:], window.kernel):
+    if window.patches() and divides(b.shape(call[0])[2:], window.kernel) and not window.point():
         return patches(b, call[0], call[1], call[2], window.kernel)
-    if weight.ndim == 3:
-        return over_time(b, call, window)
-    raise call.unsupported(
-        f"kernel {window.kernel}, strides {window.strides}, pads {window.pads}, groups {window.groups}: only windows "
-        "over time, or patches that do not overlap and fill the picture"
-    )
+    if window.rank > 2:
+        raise call.unsupported(f"a kernel of {window.rank} spatial dimensions")
+    rows = convolve(b, channels_last(b, call[0]), call[1], call[2], window)
+    return channels_first(b, rows)
 
 
 def divides(spatial: tuple[Size, ...], steps: list[int]) -> bool:
@@ -96,52 +122,150 @@ def patches(b: Importer, x: Operand, weight: Known, bias: Operand | None, kernel
     x = b.transpose(x, [0, *places, 1, *(place + 1 for place in places)])
     x = b.reshape(x, (batch, *counts, product([channels, *map(Size, kernel)])))
     matrix = Known(weight.array.reshape(len(weight.array), -1), weight.name)
-    out = linear(b, x, matrix, False, bias)
-    return b.transpose(out, [0, len(counts) + 1, *range(1, len(counts) + 1)])
+    return channels_first(b, linear(b, x, matrix, False, bias))
 
 
-def over_time(b: Importer, call: Call, window: Window) -> Operand:
-    weight, bias = call[1].array, [] if call[2] is None else [call[2]]
-    outputs, width, taps = weight.shape
-    (stride,), (dilation,), (left, right) = window.strides, window.dilations, window.pads
-    batch, _, time = b.shape(call[0])
-    length = (time + left + right - ((taps - 1) * dilation + 1)) // stride + 1
-    rows, shape = b.transpose(call[0], SWAP), (batch, length, Size(outputs))
-    options = {"stride": stride, "dilation": dilation, "pad_left": left, "pad_right": right}
+def convolve(b: Importer, rows: Operand, weight: Known, bias: Operand | None, window: Window) -> Operand:
+    """[batch, .., channels], of one or two spatial dimensions, with a weight [outputs, channels / groups, ..]."""
+    array, operands = weight.array, [] if bias is None else [bias]
+    outputs, width = array.shape[:2]
+    batch, *spatial, _ = b.shape(rows)
+    shape = (batch, *(window.result(axis, size) for axis, size in enumerate(spatial)), Size(outputs))
+    if window.point() and window.groups == 1:
+        return linear(b, rows, Known(array.reshape(outputs, width), weight.name), False, bias)
+    if window.rank == 1:
+        (stride,), (dilation,), (left, right) = window.strides, window.dilations, window.pads
+        options = {"stride": stride, "dilation": dilation, "pad_left": left, "pad_right": right}
+    else:
+        options = window.attributes()
+    op = f"conv{window.rank}d"
     if width == 1 and outputs == window.groups:
-        kernel = Known(np.ascontiguousarray(weight[:, 0].T), call[1].name)
-        return b.transpose(b.emit("depthwise_conv1d", [rows, kernel, *bias], "float32", shape, **options), SWAP)
-    matrix = Known(weight.transpose(0, 2, 1).reshape(outputs, -1), call[1].name)
-    options |= {"taps": taps, "groups": window.groups}
-    out = b.emit("conv1d", [rows, b.operand(matrix, "linear"), *bias], "float32", shape, **options)
-    return b.transpose(out, SWAP)
+        kernel = Known(np.ascontiguousarray(array.reshape(outputs, -1).T), weight.name)
+        return b.emit(f"depthwise_{op}", [rows, kernel, *operands], "float32", shape, **options)
+    matrix = Known(np.moveaxis(array, 1, -1).reshape(outputs, -1), weight.name)
+    options |= {"groups": window.groups} | ({"taps": window.kernel[0]} if window.rank == 1 else {})
+    return b.emit(op, [rows, b.operand(matrix, "linear"), *operands], "float32", shape, **options)
 
 
-@handles("GlobalAveragePool", "GlobalMaxPool")
-def global_pool(b: Importer, call: Call) -> Operand:
-    kind = {"GlobalAveragePool": "reduce_mean", "GlobalMaxPool": "reduce_max"}[call.op]
-    return reduce(b, kind, call[0], list(range(2, b.rank(call[0]))))
+# Transposed convolutions: stride S is S dense convolutions, one for each phase of the result.
 
 
-@handles("Pad")
-def pad(b: Importer, call: Call) -> Operand:
-    """A constant around a tensor."""
-    x, amounts = call[0], b.numbers(call[1])
-    if call.get("mode", "constant") != "constant" or amounts is None or (amounts < 0).any():
-        raise call.unsupported(f"mode {call.get('mode', 'constant')!r} or amounts that are not constants from 0 on")
-    axes = range(b.rank(x)) if call[3] is None else b.numbers(call[3])
-    if axes is None:
-        raise call.unsupported("axes that depend on inputs")
-    value = b.number(0, b.dtype(x)) if call[2] is None else call[2]
-    half = len(amounts) // 2
-    for axis, before, after in zip(axes, amounts[:half].tolist(), amounts[half:].tolist(), strict=True):
-        shape, axis = b.shape(x), int(axis) % b.rank(x)
-        parts = [x]
-        for place, count in ((0, before), (2, after)):
-            if count:
-                filler = b.reshape(value, [Size(1)] * len(shape))
-                parts.insert(place, b.expand(filler, (*shape[:axis], Size(count), *shape[axis + 1 :])))
-        if len(parts) > 1:
-            total = shape[axis] + before + after
-            x = b.emit("concat", parts, b.dtype(x), (*shape[:axis], total, *shape[axis + 1 :]), axis=axis)
-    return x
+@dataclass
+class Phase:
+    """Which taps an axis' result u S + phase reads: the first reads row u - `pad`, the others follow `step` apart."""
+
+    taps: list[int]
+    step: int
+    pad: int
+
+
+def phases_of(kernel: int, stride: int, dilation: int, cut_front: int) -> list[Phase]:
+    phases = []
+    for phase in range(stride):
+        place = phase + cut_front
+        behind = {(tap * dilation - place % stride) // stride: tap for tap in range(kernel)
+                  if (tap * dilation - place) % stride == 0}  # fmt: skip
+        order = sorted(behind, reverse=True)  # from the row that lies farthest back on
+        step = order[0] - order[1] if len(order) > 1 else 1
+        pad = order[0] - place // stride if order else 0
+        phases.append(Phase([behind[item] for item in order], step, pad))
+    return phases
+
+
+@handles("ConvTranspose")
+def conv_transpose(b: Importer, call: Call) -> Operand:
+    weight = b.numbers(call[1])
+    if weight is None or (call[2] is not None and b.numbers(call[2]) is None):
+        raise call.unsupported("weights that are not constants")
+    rank = weight.ndim - 2
+    if rank not in (1, 2) or b.rank(call[0]) != weight.ndim:
+        raise call.unsupported(f"a kernel of {rank} spatial dimensions")
+    kernel, groups = list(weight.shape[2:]), call.get("group", 1)
+    window = Window(kernel, call.get("strides", [1] * rank), call.get("dilations", [1] * rank), [0] * 2 * rank, groups)
+    lengths = [transposed_length(b, call, window, axis) for axis in range(rank)]
+    name, bias = call[1].name, call[2]
+    if bias is None:
+        bias = Known(np.zeros(weight.shape[1] * groups, np.float32), "zeros")
+    rows = channels_last(b, call[0])
+    if rank == 1:  # one line of a picture
+        batch, time, channels = b.shape(rows)
+        rows = b.reshape(rows, (batch, Size(1), time, channels))
+        weight, lengths = weight[:, :, None], [Size(1), *lengths]
+        window = Window([1, *kernel], [1, *window.strides], [1, *window.dilations], [0, window.pads[0], 0, 0], groups)
+    # [C, M / groups, ..] -> [M, C / groups, ..]
+    split = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+    turned = split.swapaxes(1, 2).reshape(-1, split.shape[1], *weight.shape[2:])
+    out = by_phases(b, rows, Known(turned, name), bias, window, lengths)
+    if rank == 1:
+        out = b.reshape(out, (b.shape(out)[0], *b.shape(out)[2:]))
+    return channels_first(b, out)
+
+
+def transposed_length(b: Importer, call: Call, window: Window, axis: int) -> Size:
+    """The length of the result; sets how much of its front is cut."""
+    rank, size = window.rank, b.shape(call[0])[2 + axis]
+    stride, span = window.strides[axis], window.span(axis)
+    extra = call.get("output_padding", [0] * rank)[axis]
+    whole, wanted, automatic = (
+        (size - 1) * stride + span + extra,
+        call.get("output_shape"),
+        call.get("auto_pad", "NOTSET"),
+    )
+    if wanted is None and automatic not in ("SAME_UPPER", "SAME_LOWER"):
+        pads = call.get("pads", [0] * 2 * rank) if automatic == "NOTSET" else [0] * 2 * rank
+        window.pads[axis] = pads[axis]
+        return whole - pads[axis] - pads[rank + axis]
+    length = size * stride if wanted is None else Size(wanted[-rank:][axis])
+    cut_all = (whole - length).constant
+    if cut_all is None:
+        raise call.unsupported("output_shape along a dynamic dimension")
+    window.pads[axis] = max(0, cut_all // 2 if automatic != "SAME_LOWER" else cut_all - cut_all // 2)
+    return length
+
+
+def by_phases(
+    b: Importer, rows: Operand, weight: Known, bias: Operand, window: Window, lengths: Sequence[Size]
+) -> Operand:
+    """[batch, height, width, channels] -> [batch, lengths.., outputs]."""
+    axes = [phases_of(window.kernel[axis], window.strides[axis], window.dilations[axis], window.pads[axis])
+            for axis in (0, 1)]  # fmt: skip
+    counts = [-(-length // stride) if length.constant is None else Size(-(-length.constant // stride))
+              for length, stride in zip(lengths, window.strides, strict=True)]  # fmt: skip
+    if None in [(count - size).constant for count, size in zip(counts, b.shape(rows)[1:3], strict=True)]:
+        raise b.call.unsupported("a stride along a dynamic dimension")
+    parts = [one_phase(b, rows, weight, bias, window.groups, (down, across), counts)
+             for down in axes[0] for across in axes[1]]  # fmt: skip
+    outputs, batch = Size(len(weight.array)), b.shape(rows)[0]
+    if len(parts) == 1:
+        return parts[0]
+    joined = b.emit("concat", parts, "float32", (batch, *counts, outputs * len(parts)), axis=3)
+    steps = [Size(step) for step in window.strides]
+    joined = b.reshape(joined, (batch, *counts, *steps, outputs))
+    joined = b.transpose(joined, [0, 1, 3, 2, 4, 5])
+    joined = b.reshape(joined, (batch, *(count * step for count, step in zip(counts, steps, strict=True)), outputs))
+    for axis, length in enumerate(lengths):
+        joined = cut(b, joined, 1 + axis, Size(0), length)
+    return joined
+
+
+def one_phase(
+    b: Importer,
+    rows: Operand,
+    weight: Known,
+    bias: Operand,
+    groups: int,
+    phase: tuple[Phase, Phase],
+    counts: Sequence[Size],
+) -> Operand:
+    batch, outputs = b.shape(rows)[0], len(weight.array)
+    if not all(item.taps for item in phase):  # nothing reaches this phase
+        return b.expand(b.reshape(bias, [Size(1)] * 3 + [Size(outputs)]), (batch, *counts, Size(outputs)))
+    kernel = weight.array[:, :, phase[0].taps][:, :, :, phase[1].taps]
+    window = Window(list(kernel.shape[2:]), [1, 1], [item.step for item in phase], [0] * 4, groups)
+    for axis, item in enumerate(phase):
+        size = b.shape(rows)[1 + axis]
+        behind = (counts[axis] - size).constant - item.pad + window.span(axis) - 1
+        if item.pad < 0 or behind < 0:
+            rows = cut(b, rows, 1 + axis, Size(max(0, -item.pad)), size - max(0, -behind))
+        window.pads[axis], window.pads[2 + axis] = max(0, item.pad), max(0, behind)
+    return convolve(b, rows, Known(np.ascontiguousarray(kernel), weight.name), bias, window)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 OPSETS = range(11, 22)
+OLDEST = 7  # older than OPSETS, converted by onnx's own converter
 FLOATS = "float16 bfloat16 float32 float64".split()
 
 
@@ -28,12 +30,26 @@ def load(source: str | os.PathLike | onnx.ModelProto) -> tuple[onnx.ModelProto, 
             model.ParseFromString(path.read_bytes())
         except DecodeError as error:
             raise ValueError(f"{where} is not an ONNX model: {error}") from error
+    model = modern(model, where)
     opset(model, where)
     if any(not isinstance(text, str) for text in texts(model.graph)):
         raise ValueError(f"{where} is not an ONNX model: a name in it is not UTF-8")
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     return model, folder
+
+
+def modern(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """A model of an old opset as one of the oldest opset that is supported; others as they are."""
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if not versions or not OLDEST <= versions[0] < OPSETS[0]:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, OPSETS[0])
+    except Exception as error:  # whatever the converter raises on a broken or unknown node
+        raise ValueError(
+            f"{where} uses opset {versions[0]}, which onnx.version_converter cannot raise: {error}"
+        ) from error
 
 
 def texts(graph: onnx.GraphProto) -> Iterator[str]:

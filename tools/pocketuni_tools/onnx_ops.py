@@ -69,7 +69,9 @@ def scaled_elu(b: Importer, call: Call) -> Operand:
 
 @handles("PRelu")
 def prelu(b: Importer, call: Call) -> Operand:
-    x, zero = call[0], b.number(0.0)
+    x, zero, slope = call[0], b.number(0.0), b.numbers(call[1])
+    if slope is not None and slope.size == 1 and slope.ndim <= b.rank(x):
+        return join(b, "leaky_relu", x, alpha=float(slope.reshape(())))
     return join(b, "add", join(b, "maximum", x, zero), join(b, "mul", join(b, "minimum", x, zero), call[1]))
 
 

@@ -19,7 +19,7 @@ from onnx import helper
 from .ir import Graph, UnsupportedOp, Value
 from .onnx_fold import fold, fold_sizes
 from .onnx_grid import Grid, follow, grid_of_array
-from .onnx_load import array_of, check_node, dtype_name, dtype_of, opset
+from .onnx_load import FLOATS, array_of, check_node, dtype_name, dtype_of, opset
 from .onnx_sizes import OPAQUE, Size, product, size
 
 Sizes = tuple[Size, ...]
@@ -85,8 +85,10 @@ class Call:
 class Importer:
     """Walks one model. `env` maps names of ONNX values to a `Known` or to the name of an operand of the graph."""
 
-    def __init__(self, model: onnx.ModelProto, folder: Path | None, name: str):
-        self.model, self.folder, self.graph = model, folder, Graph(name)
+    def __init__(
+        self, model: onnx.ModelProto, folder: Path | None, name: str, fixed: Mapping[str, np.ndarray] | None = None
+    ):
+        self.model, self.folder, self.graph, self.fixed = model, folder, Graph(name), dict(fixed or {})
         self.version = opset(model)
         self.env: dict[str, Any] = {}
         self.call: Call | None = None
@@ -269,8 +271,13 @@ class Importer:
             raise ValueError("sparse constants are not supported: store them as dense tensors")
         for tensor in graph.initializer:
             self.env[tensor.name] = Known(array_of(tensor, self.folder), tensor.name)
+        if unknown := self.fixed.keys() - {item.name for item in graph.input}:
+            names = [item.name for item in graph.input if item.name not in self.env]
+            raise ValueError(f"there is no input {sorted(unknown)[0]!r} to give a value to; inputs: {', '.join(names)}")
         for item in graph.input:
-            if item.name not in self.env:
+            if item.name in self.fixed:
+                self.env[item.name] = Known(fixed_array(item, self.fixed[item.name]), item.name)
+            elif item.name not in self.env:
                 self._input(item)
         self.walk(graph.node)
         self._outputs([item.name for item in graph.output])
@@ -334,7 +341,9 @@ class Importer:
                 raise ValueError(f"nothing writes the output {name!r}")
             value = self.env[name]
             if isinstance(value, Known):
-                raise ValueError(f"the output {name!r} does not depend on the contents of inputs")
+                sizes = tuple(map(size, value.array.shape))
+                shape = [item.dim for item in sizes]
+                value = self.emit("reshape", [value], self.dtype(value), sizes, shape=shape)
             if value in self.graph.inputs or value in self.graph.outputs:
                 dims = [item.dim for item in self.shapes[value]]
                 if dims.count(None) > 1:
@@ -356,6 +365,18 @@ class Importer:
             elif name in self.graph.values:
                 self.graph.rename(name, self.graph.unique(f"{name}_inner"))
             self.graph.rename(self.graph.outputs[place], name)
+
+
+def fixed_array(item: onnx.ValueInfoProto, value: np.ndarray) -> np.ndarray:
+    """A value that takes the place of an input: of its dtype, and of its shape where that is known."""
+    dims = item.type.tensor_type.shape.dim
+    array = np.asarray(value)
+    if array.size == 1 and array.ndim != len(dims):
+        array = array.reshape([1] * len(dims))
+    if array.ndim != len(dims) or any(dim.dim_value not in (0, n) for dim, n in zip(dims, array.shape, strict=True)):
+        raise ValueError(f"input {item.name!r} is given a value of shape {list(array.shape)}")
+    dtype = helper.tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type)
+    return array.astype(np.float32 if str(dtype) in FLOATS else dtype)
 
 
 def attributes_of(call: Call, defaults: Mapping[str, Any]) -> dict[str, Any]:
