@@ -1,6 +1,6 @@
 # All sources of the library, by layer, and the flags of the files that are compiled for one instruction set.
 file(GLOB POCKETUNI_SOURCES CONFIGURE_DEPENDS csrc/base/*.cc csrc/format/*.cc csrc/kernels/*.cc csrc/ops/*.cc
-     csrc/graph/*.cc csrc/speech/*.cc csrc/api/c_*.cc)
+     csrc/graph/*.cc csrc/speech/*.cc csrc/lm/*.cc csrc/api/c_*.cc)
 
 file(GLOB kernel_sources csrc/kernels/*.cc)
 string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" processor)

@@ -374,4 +374,5 @@ PYBIND11_MODULE(_core, m) {
 
   bind_stream(m);
   bind_speech(m);
+  bind_pocket(m);
 }

@@ -36,6 +36,8 @@ pybind11::array to_numpy(Result result);
 
 /// Adds Stream.
 void bind_stream(pybind11::module_& m);
+/// Adds PocketModel, PocketSpeech and is_pocket.
+void bind_pocket(pybind11::module_& m);
 /// Adds Speech, voice_names, RATE_HZ and MAX_CHUNK_FRAMES.
 void bind_speech(pybind11::module_& m);
 

@@ -7,8 +7,10 @@
 namespace pocketuni {
 namespace {
 
-// Sizes of time for which shapes are compared: odd, even and prime, so that no rounding agrees on all by chance.
+// Sizes of time for which shapes are compared: odd, even and prime, so that no rounding agrees on all by chance. Towers
+// that leave one row of hundreds show their rates only at larger ones, which others have no room for.
 constexpr int64_t kSizes[] = {61, 96, 150, 233};
+constexpr int64_t kScales[] = {1, 256};
 
 int64_t floor_divide(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
@@ -16,10 +18,10 @@ struct Probe {
   const Model::Tower& tower;
   std::vector<std::vector<TensorType>> types;  // [size][value]
 
-  Probe(const Model::Tower& t, size_t dim) : tower(t) {
+  Probe(const Model::Tower& t, size_t dim, int64_t scale) : tower(t) {
     for (int64_t size : kSizes) {
       std::vector<int64_t> dims(tower.spec->named_dims.size(), 1);
-      dims[dim] = size;
+      dims[dim] = size * scale;
       types.push_back(infer_types(tower, dims));
     }
   }
@@ -75,9 +77,9 @@ TimeMap map_node(const Probe& probe, size_t n, const std::vector<int>& axes) {
   return map;
 }
 
-TimePlan plan_along(const Model::Tower& tower, size_t dim) {
+TimePlan plan_along(const Model::Tower& tower, size_t dim, int64_t scale) {
   const TowerSpec& spec = *tower.spec;
-  const Probe probe(tower, dim);
+  const Probe probe(tower, dim, scale);
   TimePlan plan;
   plan.dim = dim;
   plan.axes.assign(spec.values.size(), -1);
@@ -149,14 +151,20 @@ TimePlan make_time_plan(const Model::Tower& tower) {
   int depth = -1;
   std::string faults;
   for (size_t dim = 0; dim < spec.named_dims.size(); ++dim) {
-    try {
-      TimePlan plan = plan_along(tower, dim);
-      int deepest = -1;
-      for (uint32_t input : spec.inputs) deepest = std::max(deepest, plan.axes[input]);
-      if (deepest > depth) best = std::move(plan), depth = deepest;
-    } catch (const Error& error) {
-      faults += "; along '" + spec.named_dims[dim] + "': " + error.what();
+    std::string fault;
+    for (int64_t scale : kScales) {
+      try {
+        TimePlan plan = plan_along(tower, dim, scale);
+        int deepest = -1;
+        for (uint32_t input : spec.inputs) deepest = std::max(deepest, plan.axes[input]);
+        if (deepest > depth) best = std::move(plan), depth = deepest;
+        fault.clear();
+        break;
+      } catch (const Error& error) {
+        if (fault.empty()) fault = "; along '" + spec.named_dims[dim] + "': " + error.what();
+      }
     }
+    faults += fault;
   }
   if (depth < 0) {
     fail_argument("tower '" + spec.name + "' cannot run in chunks" +

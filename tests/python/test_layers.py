@@ -11,7 +11,8 @@ LAYERS = {
     "ops": {"kernels", "base", "format"},
     "graph": {"ops", "kernels", "format", "base"},
     "speech": {"graph", "ops", "kernels", "format", "base"},
-    "api": {"speech", "graph", "ops", "kernels", "format", "base"},
+    "lm": {"speech", "graph", "ops", "kernels", "format", "base"},
+    "api": {"lm", "speech", "graph", "ops", "kernels", "format", "base"},
 }
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from .fuse import fuse
+from .packing import Packed
 from .progress import Progress
 from .quantize import PLANS, quantize
 from .report import compare, describe, text
 from .source import Source, separate_names
 from .texts import calibration_texts
-from .writer import write_model
+from .writer import pack_constant, tensor_role, write_model
 
 
 def convert(source: Source, output: str | Path, weights: str = "int8", quiet: bool = True) -> dict[str, Any]:
@@ -29,13 +30,30 @@ def convert(source: Source, output: str | Path, weights: str = "int8", quiet: bo
         fuse(tower.graph)
     separate_names(source.towers)
     with Progress(quiet) as progress:
-        packed, notes = quantize(source.towers, weights, progress)
+        if source.precisions is not None:
+            packed, notes = round_as_told(source, weights, progress), {}
+        else:
+            packed, notes = quantize(source.towers, weights, progress)
     report = describe(source.towers, packed, weights) | notes
     report["outputs"] = compare(source.towers, packed)
     report["seconds"] = round(time.perf_counter() - start, 2)
     meta = {**source.meta, "report": report}
     write_model(output, [tower.graph for tower in source.towers], meta=meta, blobs=source.blobs, packed=packed)
     return {**report, "file_bytes": output.stat().st_size}
+
+
+def round_as_told(source: Source, plan: str, progress: Progress) -> dict[str, Packed]:
+    """Each weight of a source that names the precisions itself, rounded by itself."""
+    assert source.precisions is not None
+    chosen = source.precisions([tower.graph for tower in source.towers], plan)
+    progress.expect(len(chosen))
+    packed = {}
+    for tower in source.towers:
+        for name, array in tower.graph.constants.items():
+            if name in chosen and name not in packed:
+                packed[name] = pack_constant(array, tensor_role(tower.graph, name), chosen[name])
+                progress.tick(f"rounding to {chosen[name]}")
+    return packed
 
 
 # Sources.
@@ -59,6 +77,12 @@ def onnx_file(args: argparse.Namespace) -> Source:
     return import_onnx_file(args.file, args.calibration)
 
 
+def pocket_tts(args: argparse.Namespace) -> Source:
+    from .import_pocket_tts import import_pocket_tts
+
+    return import_pocket_tts(args.config, args.checkpoint)
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="pocketuni convert",
@@ -66,7 +90,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
-    def source(name: str, read: Any, argument: str, text: str, calibration: str | None) -> None:
+    def source(name: str, read: Any, argument: str, text: str, calibration: str | None) -> argparse.ArgumentParser:
         command = sources.add_parser(name, help=text, description=text)
         command.add_argument(argument.lower(), metavar=argument)
         command.add_argument("-o", "--output", type=Path, required=True, help="the .puni file to write")
@@ -80,12 +104,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         if calibration:
             command.add_argument("--calibration", type=Path, metavar="FILE", help=calibration)
         command.set_defaults(read=read)
+        return command
 
     folder = "a sentence-transformers folder (modules.json, config.json, weights, tokenizer)"
     source("sentence-transformers", sentence_transformers, "FOLDER", folder, "UTF-8 text, one sentence a line")
     factory = "a PyTorch module: PACKAGE.MODULE:FUNCTION that returns (module, example inputs, dynamic dimensions)"
     source("torch", torch_module, "FACTORY", factory, None)
     source("onnx", onnx_file, "FILE", "an ONNX file", "a .npz of inputs, the first axis counting examples")
+    pocket = "a Pocket TTS configuration (.yaml), or the folder of one, with weights and tokenizer beside it"
+    command = source("pocket-tts", pocket_tts, "CONFIG", pocket, None)
+    command.add_argument("--checkpoint", type=Path, metavar="FILE", help="the weights (.safetensors)")
     return parser.parse_args(argv)
 
 

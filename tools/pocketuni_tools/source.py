@@ -31,12 +31,17 @@ class Tower:
 
 @dataclass
 class Source:
-    """Everything that goes into one file; `meta` and `blobs` as in docs/format.md."""
+    """Everything that goes into one file; `meta` and `blobs` as in docs/format.md.
+
+    precisions: for sources that say themselves how precisely each weight is stored under a plan: (graphs, plan) ->
+    constant -> precision. Weights are then rounded by themselves, without calibration.
+    """
 
     name: str
     towers: list[Tower]
     meta: dict[str, Any] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    precisions: Callable[[Sequence[Graph], str], dict[str, str]] | None = None
 
 
 class MissingPackage(ValueError):
