@@ -17,7 +17,7 @@
 namespace pocketuni {
 namespace {
 
-constexpr int kRows = 6;
+constexpr int kRows = 6, kQueries = 48;
 constexpr int kMaxKeys = 65536;  // 255 x 127 x this still fits 31 bits
 
 inline int round_up(int n, int to) { return (n + to - 1) / to * to; }
@@ -28,124 +28,212 @@ inline __m512i broadcast_quad(const void* q) {
   return _mm512_set1_epi32(value);
 }
 
-// Rounds a row of n floats to bytes, zeros up to `width` (a multiple of 16); returns its scale. NaN or infinity: NaN.
-inline float round_row(const float* x, int n, int width, int8_t* q) {
-  __m512i bits = _mm512_setzero_si512();
-  for (int i = 0; i < n; i += 16) {
-    const __m512i part = _mm512_castps_si512(load_part(x + i, n - i, set(0.0f)).v);
-    bits = _mm512_max_epu32(bits, _mm512_and_si512(part, _mm512_set1_epi32(0x7fffffff)));
+/// 2^x for x <= 0 (-infinity too) within 8e-5, enough for a weight of 8 bits.
+inline Vec rough_exp2(Vec x) {
+  const Vec r{_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  Vec p = set(5.51713e-2f);
+  p = fma(p, r, set(0.242610541f));
+  p = fma(p, r, set(0.693260992f));
+  p = fma(p, r, set(0.999928108f));
+  return {_mm512_scalef_ps(p.v, _mm512_sub_ps(x.v, r.v))};
+}
+
+// One step of turning 16 rows of 16 maxima into one row of the 16 rows' maxima.
+inline __m512i fold_pairs(__m512i a, __m512i b) {
+  return _mm512_max_epu32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
+inline __m512i fold_quads(__m512i a, __m512i b) {
+  return _mm512_max_epu32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+inline __m512i fold_lanes(__m512i a, __m512i b) {
+  return _mm512_max_epu32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+}
+
+/// 16 rows of floats, of which `rows` are there, to be rounded to bytes by the largest of each.
+struct SixteenRows {
+  const float* x;
+  ptrdiff_t stride;
+  int rows, n;
+  alignas(64) float scale[16], inverse[16];  // NaN in a row of NaN or infinity, whose bytes are 0
+
+  SixteenRows(const float* from, ptrdiff_t row_stride, int there, int columns)
+      : x(from), stride(row_stride), rows(there < 16 ? there : 16), n(columns) {
+    __m512i most[16];
+    PU_UNROLL
+    for (int r = 0; r < 16; ++r) {
+      most[r] = _mm512_setzero_si512();
+      for (int i = 0; i < n && r < rows; i += 16) {
+        const __m512i part = _mm512_castps_si512(load_part(x + r * stride + i, n - i, set(0.0f)).v);
+        most[r] = _mm512_max_epu32(most[r], _mm512_and_si512(part, _mm512_set1_epi32(0x7fffffff)));
+      }
+    }
+    PU_UNROLL
+    for (int r = 0; r < 16; r += 2) most[r / 2] = fold_pairs(most[r], most[r + 1]);
+    PU_UNROLL
+    for (int r = 0; r < 8; r += 2) most[r / 2] = fold_quads(most[r], most[r + 1]);
+    const __m512i bits = fold_lanes(fold_lanes(most[0], most[1]), fold_lanes(most[2], most[3]));
+    const __mmask16 finite = _mm512_cmplt_epu32_mask(bits, _mm512_set1_epi32(0x7f800000));
+    const __m512 max = _mm512_castsi512_ps(bits);
+    const __mmask16 usable = finite & _mm512_cmp_ps_mask(max, _mm512_set1_ps(kSmallestMax), _CMP_GE_OQ);
+    const __m512 bound = _mm512_set1_ps(127.0f);
+    _mm512_store_ps(scale, _mm512_mask_blend_ps(finite, _mm512_set1_ps(__builtin_nanf("")),
+                                                _mm512_maskz_div_ps(usable, max, bound)));
+    _mm512_store_ps(inverse, _mm512_maskz_div_ps(usable, bound, max));
   }
-  const uint32_t most = _mm512_reduce_max_epu32(bits);
-  float max;
-  std::memcpy(&max, &most, sizeof max);
-  const bool finite = most < 0x7f800000u;
-  const Vec inverse = set(finite && !is_zero_row(max) ? 127.0f / max : 0.0f);
-  for (int i = 0; i < width; i += 16) {
-    const Vec v = finite ? load_part(x + i, n - i, set(0.0f)) * inverse : set(0.0f);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + i), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v.v)));
+
+  /// Bytes of columns c .. c + 15 of a row.
+  __m128i bytes(int r, int c) const {
+    if (r >= rows || inverse[r] == 0.0f) return _mm_setzero_si128();
+    const Vec v = load_part(x + r * stride + c, n - c, set(0.0f)) * set(inverse[r]);
+    return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v.v));
   }
-  return !finite ? __builtin_nanf("") : is_zero_row(max) ? 0.0f : max / 127.0f;
+};
+
+inline int32_t byte_sum(__m128i q) {
+  const __m128i sums = _mm_sad_epu8(_mm_xor_si128(q, _mm_set1_epi8(-128)), _mm_setzero_si128());
+  return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_unpackhi_epi64(sums, sums))) - 128 * 16;
 }
 
 struct Int8Attention {
   const AttentionArgs* args;
-  int keys, quads, columns;  // rounded up: to 16, d to 4 (in quads), dv to 16
-  float* key_scale;          // [keys]
+  int keys, quads, columns;  // rounded up: to 16, d to 16 (in quads), dv to 16
+  float* key_scale;          // [keys]: with the scale of the scores, in units of log2
   float* value_scale;        // [keys]
   float* scores;             // [kRows][keys]
   uint8_t* key_tiles;        // [keys / 16][quads][16][4], biased by 128
   int8_t* value_tiles;       // [keys / 4][columns][4]
-  uint8_t* weights;          // [kRows][keys]
-  int8_t* query;             // [kRows][round_up(d, 16)]
-  int8_t* spare;             // four rounded rows of values
+  uint8_t* weights;          // [kRows][round_up(keys, 64)]
+  int8_t* queries;           // [kQueries][quads * 4]
+  float* query_scale;        // [kQueries]
+  int32_t* query_bias;       // [kQueries]
 
   explicit Int8Attention(const AttentionArgs* a)
-      : args(a), keys(round_up(a->tk, 16)), quads((a->d + 3) / 4), columns(round_up(a->dv, 16)) {
-    const size_t n = static_cast<size_t>(keys), q = static_cast<size_t>(quads), c = static_cast<size_t>(columns);
+      : args(a), keys(round_up(a->tk, 16)), quads(round_up(a->d, 16) / 4), columns(round_up(a->dv, 16)) {
+    const auto n = static_cast<size_t>(keys), q = static_cast<size_t>(quads), c = static_cast<size_t>(columns);
     key_scale = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(a->scratch) + 63) / 64 * 64);
     value_scale = key_scale + n;
-    scores = value_scale + n;
+    query_scale = value_scale + n;
+    query_bias = reinterpret_cast<int32_t*>(query_scale + kQueries);
+    scores = reinterpret_cast<float*>(query_bias + kQueries);
     key_tiles = reinterpret_cast<uint8_t*>(scores + n * kRows);
     value_tiles = reinterpret_cast<int8_t*>(key_tiles + n * q * 4);
     weights = reinterpret_cast<uint8_t*>(value_tiles + n * c);
-    query = reinterpret_cast<int8_t*>(weights + n * kRows);
-    spare = query + static_cast<size_t>(kRows) * static_cast<size_t>(round_up(a->d, 16));
+    queries = reinterpret_cast<int8_t*>(weights + weights_stride() * kRows);
   }
 
-  /// Whether the scratch of `attention_scratch_floats` is enough: it is, except for the narrowest heads.
+  ptrdiff_t weights_stride() const { return round_up(keys, 64); }
+
+  /// Whether the scratch of `attention_scratch_floats` is enough: it is, except for few keys and the narrowest heads.
   bool fits() const {
-    const char* end = reinterpret_cast<const char*>(spare + 4 * columns);
+    const char* end = reinterpret_cast<const char*>(queries + static_cast<ptrdiff_t>(kQueries) * quads * 4);
     return args->tk < kMaxKeys &&
            end <= reinterpret_cast<const char*>(args->scratch + attention_scratch_floats(args->tk, args->d, args->dv));
   }
 
   void pack_keys() const {
-    const int width = round_up(args->d, 16);
-    for (int j = 0; j < keys; ++j) {
-      uint8_t* to = key_tiles + static_cast<ptrdiff_t>(j / 16) * quads * 64 + j % 16 * 4;
-      key_scale[j] = j < args->tk ? round_row(args->k + j * args->k_stride, args->d, width, spare) : 0.0f;
-      for (int i = 0; i < quads; ++i) {
-        uint32_t quad = 0;
-        if (j < args->tk) std::memcpy(&quad, spare + i * 4, sizeof quad);
-        quad ^= 0x80808080u;
-        std::memcpy(to + i * 64, &quad, sizeof quad);
+    const Vec unit = set(args->scale * kLog2e);
+    const __m512i by_quad = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i bias = _mm512_set1_epi8(-128);
+    for (int j = 0; j < keys; j += 16) {
+      const SixteenRows rows(args->k + j * args->k_stride, args->k_stride, args->tk - j, args->d);
+      store(key_scale + j, load(rows.scale) * unit);
+      uint8_t* to = key_tiles + static_cast<ptrdiff_t>(j) * quads * 4;
+      for (int i = 0; i < quads; i += 4) {
+        __m512i z[4];  // four rows each, a quad of theirs in each 128 bits
+        PU_UNROLL
+        for (int r = 0; r < 4; ++r) {
+          __m512i four = _mm512_castsi128_si512(rows.bytes(4 * r, i * 4));
+          four = _mm512_inserti32x4(four, rows.bytes(4 * r + 1, i * 4), 1);
+          four = _mm512_inserti32x4(four, rows.bytes(4 * r + 2, i * 4), 2);
+          four = _mm512_inserti32x4(four, rows.bytes(4 * r + 3, i * 4), 3);
+          z[r] = _mm512_xor_si512(_mm512_permutexvar_epi32(by_quad, four), bias);
+        }
+        const __m512i a = _mm512_shuffle_i32x4(z[0], z[1], 0x44), b = _mm512_shuffle_i32x4(z[2], z[3], 0x44);
+        const __m512i c = _mm512_shuffle_i32x4(z[0], z[1], 0xee), d = _mm512_shuffle_i32x4(z[2], z[3], 0xee);
+        _mm512_storeu_si512(to + i * 64, _mm512_shuffle_i32x4(a, b, 0x88));
+        _mm512_storeu_si512(to + (i + 1) * 64, _mm512_shuffle_i32x4(a, b, 0xdd));
+        _mm512_storeu_si512(to + (i + 2) * 64, _mm512_shuffle_i32x4(c, d, 0x88));
+        _mm512_storeu_si512(to + (i + 3) * 64, _mm512_shuffle_i32x4(c, d, 0xdd));
       }
     }
   }
 
   void pack_values() const {
-    for (int j = 0; j < keys; j += 4) {
-      for (int i = 0; i < 4; ++i) {
-        const bool there = j + i < args->tk;
-        value_scale[j + i] =
-            there ? round_row(args->v + (j + i) * args->v_stride, args->dv, columns, spare + i * columns) : 0.0f;
-        if (!there) std::memset(spare + i * columns, 0, static_cast<size_t>(columns));
-      }
-      int8_t* to = value_tiles + static_cast<ptrdiff_t>(j) * columns;
-      for (int c = 0; c < columns; c += 16) {
-        __m128i row[4];
-        for (int i = 0; i < 4; ++i) row[i] = _mm_loadu_si128(reinterpret_cast<__m128i*>(spare + i * columns + c));
-        const __m128i a = _mm_unpacklo_epi8(row[0], row[1]), b = _mm_unpackhi_epi8(row[0], row[1]);
-        const __m128i x = _mm_unpacklo_epi8(row[2], row[3]), y = _mm_unpackhi_epi8(row[2], row[3]);
-        __m128i* out = reinterpret_cast<__m128i*>(to + c * 4);
-        _mm_storeu_si128(out, _mm_unpacklo_epi16(a, x));
-        _mm_storeu_si128(out + 1, _mm_unpackhi_epi16(a, x));
-        _mm_storeu_si128(out + 2, _mm_unpacklo_epi16(b, y));
-        _mm_storeu_si128(out + 3, _mm_unpackhi_epi16(b, y));
+    for (int j = 0; j < keys; j += 16) {
+      const SixteenRows rows(args->v + j * args->v_stride, args->v_stride, args->tk - j, args->dv);
+      store(value_scale + j, load(rows.scale));
+      for (int r = 0; r < 16; r += 4) {
+        int8_t* to = value_tiles + static_cast<ptrdiff_t>(j + r) * columns;
+        for (int c = 0; c < columns; c += 16) {
+          const __m128i r0 = rows.bytes(r, c), r1 = rows.bytes(r + 1, c), r2 = rows.bytes(r + 2, c);
+          const __m128i r3 = rows.bytes(r + 3, c);
+          const __m128i a = _mm_unpacklo_epi8(r0, r1), b = _mm_unpackhi_epi8(r0, r1);
+          const __m128i x = _mm_unpacklo_epi8(r2, r3), y = _mm_unpackhi_epi8(r2, r3);
+          __m128i* out = reinterpret_cast<__m128i*>(to + c * 4);
+          _mm_storeu_si128(out, _mm_unpacklo_epi16(a, x));
+          _mm_storeu_si128(out + 1, _mm_unpackhi_epi16(a, x));
+          _mm_storeu_si128(out + 2, _mm_unpacklo_epi16(b, y));
+          _mm_storeu_si128(out + 3, _mm_unpackhi_epi16(b, y));
+        }
       }
     }
   }
 
-  // Scores in units of log2 of R queries with 16 P keys: scaled, masked, stored; the running maxima in `most`.
+  void round_queries(int first_row, int count) const {
+    for (int j = 0; j < count; j += 16) {
+      const SixteenRows rows(args->q + (first_row + j) * args->q_stride, args->q_stride, count - j, args->d);
+      // A row of zeros keeps a scale, so that minus infinity stays what it is.
+      const Vec scale = load(rows.scale);
+      store(query_scale + j, if_less(scale, set(kSmallestMax), set(kSmallestMax), scale));
+      for (int r = 0; r < 16; ++r) {
+        int32_t sum = 0;
+        for (int c = 0; c < quads * 4; c += 16) {
+          const __m128i q = rows.bytes(r, c);
+          _mm_storeu_si128(reinterpret_cast<__m128i*>(queries + static_cast<ptrdiff_t>(j + r) * quads * 4 + c), q);
+          sum += byte_sum(q);
+        }
+        query_bias[j + r] = -128 * sum;
+      }
+    }
+  }
+
+  // What R queries, of which `query` is the first, score with 16 P keys: stored, the largest so far in `most`. Without
+  // a mask the queries' own scales are left out.
   template <int R, int P>
-  void score_tile(int row, int panel, const float* scale, const int32_t* bias, const int* limits, Vec* most) const {
-    const int width = round_up(args->d, 16);
-    const ptrdiff_t panel_size = static_cast<ptrdiff_t>(quads) * 64;
+  void score_tile(int row, int query, int panel, const int* limits, Vec* most) const {
+    const ptrdiff_t panel_size = static_cast<ptrdiff_t>(quads) * 64, width = static_cast<ptrdiff_t>(quads) * 4;
     const uint8_t* w = key_tiles + panel * panel_size;
+    const int8_t* q = queries + query * width;
     __m512i acc[R][P];
     PU_UNROLL
-    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_set1_epi32(bias[i / P]);
+    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_set1_epi32(query_bias[query + i / P]);
     for (int i = 0; i < quads; ++i) {
       __m512i tile[P];
       PU_UNROLL
       for (int p = 0; p < P; ++p) tile[p] = _mm512_loadu_si512(w + p * panel_size + i * 64);
       PU_UNROLL
       for (int r = 0; r < R; ++r) {
-        const __m512i x = broadcast_quad(query + r * width + i * 4);
+        const __m512i x = broadcast_quad(q + r * width + i * 4);
         PU_UNROLL
         for (int p = 0; p < P; ++p) add_dot(acc[r][p], tile[p], x);
       }
     }
+    const bool plain = args->mask == nullptr && 16 * (panel + P) <= limits[0];
     PU_UNROLL
     for (int p = 0; p < P; ++p) {
       const int key = 16 * (panel + p);
       const Vec key_scales = load(key_scale + key);
       PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        Vec s = Vec{_mm512_cvtepi32_ps(acc[r][p])} * (key_scales * set(scale[r]));
+      for (int r = 0; r < R && plain; ++r) {
+        const Vec s = Vec{_mm512_cvtepi32_ps(acc[r][p])} * key_scales;
+        most[r] = max(most[r], s);
+        store(scores + r * static_cast<ptrdiff_t>(keys) + key, s);
+      }
+      for (int r = 0; r < R && !plain; ++r) {
+        Vec s = Vec{_mm512_cvtepi32_ps(acc[r][p])} * key_scales;
         if (args->mask != nullptr) {
           const Vec mask = load_part(args->mask + (row + r) * args->mask_stride + key, args->tk - key, set(0.0f));
-          s = fma(mask, set(kLog2e), s);
+          s = fma(mask, set(kLog2e), s * set(query_scale[query + r]));
         }
         if (key + 16 > limits[r]) s = first(limits[r] - key, s, set(-__builtin_inff()));
         most[r] = max(most[r], s);
@@ -154,13 +242,13 @@ struct Int8Attention {
     }
   }
 
-  // Scores to weights of 8 bits: w = 2^(s - max) times the value's scale, by the largest of them. Returns what turns
-  // the integer sums into results.
-  float weights_of_row(float* s, uint8_t* w, int count, int limit, float largest_score) const {
-    const Vec shift = set(largest_score == -__builtin_inff() ? 0.0f : largest_score);
+  // Scores to weights of 8 bits: w = 2^(factor (s - max)) times the value's scale, by the largest of them. Returns what
+  // turns the integer sums into results.
+  float weights_of_row(float* s, uint8_t* w, int count, int limit, float factor, float largest_score) const {
+    const Vec f = set(factor), shift = set(largest_score == -__builtin_inff() ? 0.0f : -largest_score * factor);
     Vec total = set(0.0f), most = set(0.0f);
     for (int j = 0; j < count; j += 16) {
-      const Vec e = exp2_of_negative(load(s + j) - shift);
+      const Vec e = rough_exp2(fma(load(s + j), f, shift));
       const Vec scales = j + 16 <= limit ? load(value_scale + j) : first(limit - j, load(value_scale + j), set(0.0f));
       const Vec product = e * scales;
       total = total + e;
@@ -169,10 +257,19 @@ struct Int8Attention {
     }
     const float peak = largest(most), sum_of_weights = sum(total);
     const bool nan = !(sum_of_weights < __builtin_inff()) || !(peak < __builtin_inff());
-    const Vec inverse = set(peak > 1e-30f ? 255.0f / peak : 0.0f);
-    for (int j = 0; j < count; j += 16) {
-      const __m512i bytes = _mm512_cvtps_epi32((load(s + j) * inverse).v);
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(w + j), _mm512_cvtusepi32_epi8(bytes));
+    const Vec inverse = set(peak > kSmallestMax ? 255.0f / peak : 0.0f);
+    const __m512i in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    int j = 0;
+    for (; j + 64 <= count; j += 64) {
+      __m512i part[4];
+      PU_UNROLL
+      for (int i = 0; i < 4; ++i) part[i] = _mm512_cvtps_epi32((load(s + j + 16 * i) * inverse).v);
+      const __m512i low = _mm512_packus_epi32(part[0], part[1]), high = _mm512_packus_epi32(part[2], part[3]);
+      _mm512_storeu_si512(w + j, _mm512_permutexvar_epi32(in_order, _mm512_packus_epi16(low, high)));
+    }
+    for (; j < count; j += 16) {
+      const __m512i part = _mm512_cvtps_epi32((load(s + j) * inverse).v);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(w + j), _mm512_cvtusepi32_epi8(part));
     }
     if (nan) return __builtin_nanf("");
     return sum_of_weights == 0.0f ? 0.0f : peak / 255.0f / sum_of_weights;
@@ -190,7 +287,7 @@ struct Int8Attention {
       for (int p = 0; p < P; ++p) tile[p] = _mm512_loadu_si512(v + p * 64);
       PU_UNROLL
       for (int r = 0; r < R; ++r) {
-        const __m512i x = broadcast_quad(weights + r * static_cast<ptrdiff_t>(keys) + j);
+        const __m512i x = broadcast_quad(weights + r * weights_stride() + j);
         PU_UNROLL
         for (int p = 0; p < P; ++p) add_dot(acc[r][p], x, tile[p]);
       }
@@ -207,29 +304,23 @@ struct Int8Attention {
   }
 
   template <int R>
-  void attend_rows(int row) const {
-    const int width = round_up(args->d, 16);
-    float scale[R], factor[R];
-    int32_t bias[R];
+  void attend_rows(int row, int query) const {
+    float factor[R];
     int limits[R];
     Vec most[R];
     for (int r = 0; r < R; ++r) {
-      int8_t* q = query + r * width;
-      scale[r] = round_row(args->q + (row + r) * args->q_stride, args->d, width, q) * args->scale * kLog2e;
-      int32_t total = 0;
-      for (int i = 0; i < width; ++i) total += q[i];
-      bias[r] = -128 * total;
       const int seen = row + r + 1 + args->tk - args->tq;
       limits[r] = args->causal == 0 || seen > args->tk ? args->tk : seen < 0 ? 0 : seen;
       most[r] = set(-__builtin_inff());
     }
     const int count = round_up(limits[R - 1], 16);
     int panel = 0;
-    for (; panel + 4 <= count / 16; panel += 4) score_tile<R, 4>(row, panel, scale, bias, limits, most);
-    for (; panel < count / 16; ++panel) score_tile<R, 1>(row, panel, scale, bias, limits, most);
+    for (; panel + 4 <= count / 16; panel += 4) score_tile<R, 4>(row, query, panel, limits, most);
+    for (; panel < count / 16; ++panel) score_tile<R, 1>(row, query, panel, limits, most);
     for (int r = 0; r < R; ++r) {
-      const ptrdiff_t at = r * static_cast<ptrdiff_t>(keys);
-      factor[r] = weights_of_row(scores + at, weights + at, count, limits[r], largest(most[r]));
+      float* s = scores + r * static_cast<ptrdiff_t>(keys);
+      const float scale = args->mask != nullptr ? 1.0f : query_scale[query + r];
+      factor[r] = weights_of_row(s, weights + r * weights_stride(), count, limits[r], scale, largest(most[r]));
     }
     int column = 0;
     for (; column + 32 <= columns; column += 32) value_tile<R, 2>(row, column, count, factor);
@@ -237,11 +328,24 @@ struct Int8Attention {
   }
 
   template <int R>
-  void attend_block(int row, int rows) const {
+  void attend_block(int row, int query, int rows) const {
     if (rows == R) {
-      attend_rows<R>(row);
+      attend_rows<R>(row, query);
     } else if constexpr (R > 1) {
-      attend_block<R - 1>(row, rows);
+      attend_block<R - 1>(row, query, rows);
+    }
+  }
+
+  void attend() const {
+    for (int begin = 0; begin < args->tq; begin += kQueries) {
+      const int rows = args->tq - begin < kQueries ? args->tq - begin : kQueries;
+      round_queries(begin, rows);
+      const int blocks = (rows + kRows - 1) / kRows, size = rows / blocks, larger = rows % blocks;
+      for (int b = 0, at = 0; b < blocks; ++b) {
+        const int count = size + (b < larger ? 1 : 0);
+        attend_block<kRows>(begin + at, at, count);
+        at += count;
+      }
     }
   }
 };
@@ -252,12 +356,7 @@ void attention_i8(const AttentionArgs* a) {
   if (!attention.fits()) return find_kernels("avx512vnni")->attention_f32(a);
   attention.pack_keys();
   attention.pack_values();
-  const int blocks = (a->tq + kRows - 1) / kRows, size = a->tq / blocks, larger = a->tq % blocks;
-  for (int b = 0, row = 0; b < blocks; ++b) {
-    const int rows = size + (b < larger ? 1 : 0);
-    attention.attend_block<kRows>(row, rows);
-    row += rows;
-  }
+  attention.attend();
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ namespace {
 
 using ActRow = void (*)(Activation, float*, int);
 
-inline bool is_zero_row(float max) { return max < 1e-30f; }  // 127 / max could overflow; see ref_gemm.cc
+constexpr float kSmallestMax = 1e-30f;  // 127 / max could overflow; see ref_gemm.cc
+inline bool is_zero_row(float max) { return max < kSmallestMax; }
 
 // Sum of a quantized row: what the bias of the weights is multiplied by.
 inline int32_t row_sum(const QuantizedRows& x, ptrdiff_t row, int k) {
