@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .onnx_grid import Grid, grid_of_array, look_up, split_flat
@@ -144,16 +146,33 @@ def gather_elements(b: Importer, call: Call) -> Operand:
     axis, table = axis_of(b, x, call.get("axis", 0)), b.numbers(x)
     if table is not None and table.size and (table == table.reshape(-1)[0]).all():
         return b.expand(Known(table.reshape(-1)[:1].reshape([1] * b.rank(indices))), b.shape(indices))
+    known = b.numbers(indices)
+    if known is not None and all(item.constant is not None for item in b.shape(x)):
+        places, count = element_places(b, call, known)
+        return gather(b, b.reshape(x, [Size(count)]), Known(places), 0)
     others = [item for value in (x, indices) for at, item in enumerate(b.shape(value)) if at != axis]
     if any(item != 1 for item in others):
         raise call.unsupported("more than one row")
     return gather(b, b.reshape(x, [b.shape(x)[axis]]), indices, 0)
 
 
+def element_places(b: Importer, call: Call, indices: np.ndarray) -> tuple[np.ndarray, int]:
+    """Which elements of the flattened data an index along an axis names, and how many there are."""
+    shape = [item.constant for item in b.shape(call[0])]
+    if None in shape:
+        raise call.unsupported("dynamic dimensions")
+    axis = axis_of(b, call[0], call.get("axis", 0))
+    grid = list(np.indices(indices.shape))
+    grid[axis] = np.where(indices < 0, indices + shape[axis], indices)
+    return np.ravel_multi_index(tuple(grid), tuple(shape)), math.prod(shape)
+
+
 @handles("GatherND")
 def gather_nd(b: Importer, call: Call) -> Operand:
     """Where one index is looked up along the first axis, or where positions take every element in its place."""
     x, shape = call[0], b.shape(call[1])
+    if (known := gather_rows(b, call)) is not None:
+        return known
     if call.get("batch_dims", 0):
         raise call.unsupported("batch_dims")
     grids = index_parts(b, call[1])
@@ -162,6 +181,23 @@ def gather_nd(b: Importer, call: Call) -> Operand:
     if shape[-1] != 1:
         raise call.unsupported("several indices")
     return gather(b, x, b.reshape(call[1], shape[:-1]), 0)
+
+
+def gather_rows(b: Importer, call: Call) -> Operand | None:
+    """Places that are known, of a tensor whose leading dimensions are: a lookup in its rows."""
+    indices, shape, batch = b.numbers(call[1]), b.shape(call[0]), call.get("batch_dims", 0)
+    if indices is None:
+        return None
+    count = batch + indices.shape[-1]
+    lead = [item.constant for item in shape[:count]]
+    if None in lead:
+        return None
+    given = [np.where(part < 0, part + size, part)
+             for part, size in zip(np.moveaxis(indices, -1, 0), lead[batch:], strict=True)]  # fmt: skip
+    grid = [*np.indices(indices.shape[:-1])[:batch], *given]
+    rows = b.reshape(call[0], (Size(math.prod(lead)), *shape[count:]))
+    places = np.ravel_multi_index(tuple(grid), tuple(lead)) if grid else np.zeros(indices.shape[:-1], np.int64)
+    return gather(b, rows, Known(places), 0)
 
 
 def index_parts(b: Importer, indices: Operand) -> list[Grid | None]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .onnx_fold import axes_of
-from .onnx_index import gather
+from .onnx_index import element_places, gather
 from .onnx_load import dtype_name
 from .onnx_ops import axis_of, join, layer_norm, reduce
 from .onnx_shapes import positions
@@ -83,6 +83,8 @@ def mod(b: Importer, call: Call) -> Operand:
         zero = b.number(0, b.dtype(x))
         opposite = compared(b, "less", join(b, "mul", rest, y), zero)
         return choose(b, opposite, join(b, "add", rest, y), rest)
+    if not call.get("fmod", 0):
+        raise call.unsupported("floats and without fmod")
     quotient = join(b, "div", x, y)
     whole = join(b, "floor", join(b, "abs", quotient))
     signed = choose(b, compared(b, "less", quotient, b.number(0.0)), join(b, "neg", whole), whole)
@@ -281,17 +283,6 @@ def scatter_nd(b: Importer, call: Call) -> Operand:
     ]
     places = np.ravel_multi_index(tuple(wrapped), tuple(lead))
     return scattered(b, call, places, math.prod(lead), product(b.shape(call[0])[len(lead) :]))
-
-
-def element_places(b: Importer, call: Call, indices: np.ndarray) -> tuple[np.ndarray, int]:
-    """Which elements of the flattened data an index along an axis names, and how many there are."""
-    shape = [item.constant for item in b.shape(call[0])]
-    if None in shape:
-        raise call.unsupported("dynamic dimensions")
-    axis = axis_of(b, call[0], call.get("axis", 0))
-    grid = list(np.indices(indices.shape))
-    grid[axis] = np.where(indices < 0, indices + shape[axis], indices)
-    return np.ravel_multi_index(tuple(grid), tuple(shape)), math.prod(shape)
 
 
 @handles("ScatterElements")

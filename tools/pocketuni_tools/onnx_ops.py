@@ -154,9 +154,11 @@ def is_nan(b: Importer, call: Call) -> Operand:
 
 @handles("IsInf")
 def is_inf(b: Importer, call: Call) -> Operand:
-    if not call.get("detect_negative", 1) or not call.get("detect_positive", 1):
-        raise call.unsupported("one sign only")
-    return join(b, "equal", join(b, "abs", call[0]), b.number(math.inf), dtype="bool")
+    signs = bool(call.get("detect_negative", 1)), bool(call.get("detect_positive", 1))
+    if signs == (False, False):
+        return b.expand(Known(np.zeros([1] * b.rank(call[0]), bool)), b.shape(call[0]))
+    x = join(b, "abs", call[0]) if all(signs) else call[0]
+    return join(b, "equal", x, b.number(math.inf if signs[1] else -math.inf), dtype="bool")
 
 
 @handles("Where")
@@ -196,6 +198,8 @@ def reduce(b: Importer, op: str, x: Operand, axes: list[int], keep: bool = True)
     chosen = [axis_of(b, x, axis) for axis in axes]
     kept = [Size(1) if axis in chosen else item for axis, item in enumerate(shape) if keep or axis not in chosen]
     out = b.emit(op, [b.cast(x, "float32")], "float32", kept, axes=chosen, keepdims=int(keep))
+    if dtype == "bool":  # of nothing the largest is -inf: false
+        return join(b, "greater", out, b.number(0.0), dtype="bool")
     return b.cast(out, dtype)
 
 
@@ -222,10 +226,13 @@ def reduction(b: Importer, call: Call) -> Operand:
 
 @handles("LpNormalization")
 def lp_normalization(b: Importer, call: Call) -> Operand:
-    if call.get("p", 2) != 2:
-        raise call.unsupported("p other than 2")
-    square = reduce(b, "reduce_sum", join(b, "mul", call[0], call[0]), [call.get("axis", -1)])
-    return join(b, "div", call[0], join(b, "sqrt", square))
+    """What is zero as a whole stays zero."""
+    x, axes = call[0], [call.get("axis", -1)]
+    if call.get("p", 2) == 1:
+        norm = reduce(b, "reduce_sum", join(b, "abs", x), axes)
+    else:
+        norm = join(b, "sqrt", reduce(b, "reduce_sum", join(b, "mul", x, x), axes))
+    return join(b, "div", x, join(b, "maximum", norm, b.number(1e-30)))
 
 
 @handles("Softmax", "LogSoftmax")
@@ -257,16 +264,25 @@ def layer_norm(b: Importer, x: Operand, gamma: Operand | None, beta: Operand | N
 
 
 @handles("LayerNormalization")
-def layer_normalization(b: Importer, call: Call) -> Operand:
-    return layer_norm(b, call[0], call[1], call[2], call.get("epsilon", 1e-5), call.get("axis", -1))
+def layer_normalization(b: Importer, call: Call) -> list[Operand]:
+    """The result, and where they are wanted the mean and the inverse deviation."""
+    x, eps = call[0], call.get("epsilon", 1e-5)
+    results: list[Operand] = [layer_norm(b, x, call[1], call[2], eps, call.get("axis", -1))]
+    if call.outputs > 1:
+        axes = list(range(axis_of(b, x, call.get("axis", -1)), b.rank(x)))
+        mean = reduce(b, "reduce_mean", x, axes)
+        centred = join(b, "sub", x, mean)
+        variance = reduce(b, "reduce_mean", join(b, "mul", centred, centred), axes)
+        results += [mean, join(b, "rsqrt", join(b, "add", variance, b.number(float(eps))))]
+    return results
 
 
 @handles("RMSNormalization", "SimplifiedLayerNormalization")
 def rms_normalization(b: Importer, call: Call) -> Operand:
-    if axis_of(b, call[0], call.get("axis", -1)) != b.rank(call[0]) - 1:
-        raise call.unsupported("an axis other than the last")
-    row = norm_row(b, call[1], b.shape(call[0])[-1:])
-    return b.emit("rms_norm", [call[0], row], "float32", b.shape(call[0]), eps=float(call.get("epsilon", 1e-5)))
+    x, axis = call[0], axis_of(b, call[0], call.get("axis", -1))
+    row, flat = norm_row(b, call[1], b.shape(x)[axis:]), b.flat(x, axis)
+    out = b.emit("rms_norm", [flat, row], "float32", b.shape(flat), eps=float(call.get("epsilon", 1e-5)))
+    return b.reshape(out, b.shape(x))
 
 
 @handles("BatchNormalization")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .onnx_index import gather
-from .onnx_ops import axis_of
+from .onnx_ops import axis_of, join
 from .onnx_sizes import Size
 from .onnx_walk import Call, Importer, Known, Operand, handles
 
@@ -54,9 +54,10 @@ def resize(b: Importer, call: Call) -> Operand:
         if size == old and scale == 1 and region in (None, (0.0, 1.0)):
             continue
         indices, weights, beyond = table(rule, old, size, scale, region)
-        if beyond.any() and outside:
-            raise call.unsupported("an extrapolation_value other than 0")
         x = sample(b, x, axis, indices, np.where(beyond[:, None], 0, weights), rule)
+        if beyond.any() and outside:
+            frame = np.where(beyond, outside, 0).astype(np.float32).reshape(-1, *[1] * (rank - axis - 1))
+            x = join(b, "add", x, Known(frame))
     return x
 
 

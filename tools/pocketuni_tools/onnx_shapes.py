@@ -52,6 +52,8 @@ def size_(b: Importer, call: Call) -> Operand:
 @handles("Reshape")
 def reshape(b: Importer, call: Call) -> Operand:
     old, wanted = b.shape(call[0]), b.dims(call[1], "a shape")
+    if call.get("allowzero", 0) and any(item == 0 for item in wanted):
+        raise call.unsupported("a size of 0")
     if not call.get("allowzero", 0):
         wanted = [old[axis] if item == 0 else item for axis, item in enumerate(wanted)]
     if (open_ := [axis for axis, item in enumerate(wanted) if item == -1]) and len(open_) == 1:
