@@ -78,7 +78,7 @@ def load_encoder(folder: Path) -> Any:
             model = AutoModel.from_pretrained(folder, attn_implementation="eager", **options)
     except Exception as error:
         raise ValueError(f"{folder}: transformers cannot load the encoder: {error}") from error
-    if getattr(model.config, "is_encoder_decoder", False):
+    if getattr(model, "decoder", None) is not None:  # T5 and its like, also where only the encoder was saved
         model = model.get_encoder()
     return model.to(torch.float32).eval()
 
@@ -191,20 +191,18 @@ def add_heads(graph: Graph, modules: Sequence[tuple[str, Path]]) -> None:
 
 def find_tokenizer(folder: Path, settings: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """(entry for META, blob). The entry's keys are those that pocketuni/tokenization.py reads."""
+    entry = {"tokenizer": "tokenizer.json", "kind": "tokenizers"}
     path = folder / "tokenizer.json"
     if path.is_file():
-        return {"tokenizer": "tokenizer.json", "kind": "tokenizers"}, plain_tokenizer(path.read_text("utf-8"), settings)
-    config = read_json(folder / "config.json", {})
-    for name in ("spiece.model", "tokenizer.model"):
-        if (folder / name).is_file() and config.get("model_type") in ("t5", "mt5", "umt5", "albert"):
-            return sentencepiece_entry(folder / name, config), (folder / name).read_bytes()
+        return entry, plain_tokenizer(path.read_text("utf-8"), settings)
     from transformers import AutoTokenizer
 
+    # A bare SentencePiece model or vocabulary says neither how text is prepared for it nor which tokens are special.
     try:
         fast = AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer.to_str()
     except Exception as error:
         raise ValueError(f"{folder}: no tokenizer.json, and transformers cannot make one: {error}") from error
-    return {"tokenizer": "tokenizer.json", "kind": "tokenizers"}, plain_tokenizer(fast, settings)
+    return entry, plain_tokenizer(fast, settings)
 
 
 def plain_tokenizer(text: str, settings: dict[str, Any]) -> bytes:
@@ -217,40 +215,15 @@ def plain_tokenizer(text: str, settings: dict[str, Any]) -> bytes:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def sentencepiece_entry(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """T5 ends a text with its end token, ALBERT puts it between [CLS] and [SEP]."""
-    try:
-        import sentencepiece
-    except ImportError as error:
-        raise MissingPackage("sentencepiece", f"reading {path}") from error
-    model = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    albert = config.get("model_type") == "albert"
-    return {
-        "tokenizer": path.name,
-        "kind": "sentencepiece",
-        "bos": model.piece_to_id("[CLS]") if albert else None,
-        "eos": model.piece_to_id("[SEP]") if albert else model.eos_id(),
-        "pad": int(config.get("pad_token_id") or 0),
-    }
-
-
 def encode_texts(entry: dict[str, Any], blob: bytes, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, cut to the model's maximum."""
-    if entry["kind"] == "tokenizers":
-        try:
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise MissingPackage("tokenizers", "calibration on text") from error
-        tokenizer = Tokenizer.from_str(blob.decode())
-        tokenizer.enable_truncation(entry["max_length"])
-        return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-    import sentencepiece
-
-    model = sentencepiece.SentencePieceProcessor(model_proto=blob)
-    head = [] if entry["bos"] is None else [entry["bos"]]
-    tail = [] if entry["eos"] is None else [entry["eos"]]
-    room = entry["max_length"] - len(head) - len(tail)
-    return [head + model.encode(text)[:room] + tail for text in texts]
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingPackage("tokenizers", "calibration on text") from error
+    tokenizer = Tokenizer.from_str(blob.decode())
+    tokenizer.enable_truncation(entry["max_length"])
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
 
 def feeds_of(sequences: Sequence[Sequence[int]]) -> list[Feed]:
@@ -270,7 +243,8 @@ def maximum_length(folder: Path, settings: dict[str, Any], config: dict[str, Any
     ]
     if config.get("model_type") in ("roberta", "xlm-roberta", "mpnet", "camembert"):
         limits[1] = config["max_position_embeddings"] - 2  # their positions start behind the padding's
-    return int(min([limit for limit in limits if limit], default=512))
+    # Tokenizers without a limit of their own state 10^30.
+    return int(min([limit for limit in limits if limit and limit < 2**31], default=512))
 
 
 def licence_of(folder: Path) -> str:
@@ -320,6 +294,7 @@ def import_sentence_transformers(folder: str | Path, texts: Sequence[str] | None
     entry, blob = find_tokenizer(encoder_folder, settings)
     entry["max_length"] = maximum_length(encoder_folder, settings, config)
     entry |= {"output": "embedding", "ids": "input_ids", "mask": "attention_mask"}
+    entry["pad"] = int(config.get("pad_token_id") or 0)
     sequences = encode_texts(entry, blob, calibration_texts() if texts is None else texts)
     checks = sequences[::CHECKED]
     rest = [ids for place, ids in enumerate(sequences) if place % CHECKED] or sequences

@@ -35,8 +35,16 @@ def short_name(node: Node) -> str:
 def unary(b: Importer, node: Node, a: Args) -> str:
     if getattr(a, "decimals", 0):
         raise b.unsupported("decimals")
+    name, dtype = UNARY[short_name(node)], b.dtype(node)
     # Integers become floats first where PyTorch does so (exp, sqrt, ...): the result's dtype says it.
-    return b.like(UNARY[short_name(node)], [b.operand(a.self, b.dtype(node))], node)
+    x = b.operand(a.self, dtype)
+    if dtype == "float32" or name not in ("neg", "abs", "relu"):
+        return b.like(name, [x], node)
+    zero = b.operand(0, dtype)
+    if name == "relu":
+        return b.like("maximum", [x, zero], node)
+    negative = b.like("sub", [zero, x], node)
+    return negative if name == "neg" else b.like("maximum", [x, negative], node)
 
 
 @handles("gelu")

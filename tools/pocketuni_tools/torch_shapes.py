@@ -227,14 +227,17 @@ def index_select(b: Importer, node: Node, a: Args) -> str:
 
 @handles("gather")
 def gather(b: Importer, node: Node, a: Args) -> Any:
-    """Element-wise gather, where it is one lookup: all other axes have size 1, or all elements are equal."""
-    table, shape = b.constant(a.self), b.shape(node)
-    if table is not None and bool((table == table.flatten()[0]).all()):
-        return fill(b, node, table.flatten()[0].item())
-    x, index = b.operand(a.self), b.operand(a.index)
-    axis = axis_of(a.dim, len(shape))
-    others = [size for operand in (x, index) for at, size in enumerate(b.graph.shape_of(operand)) if at != axis]
-    if any(size != 1 for size in others):
+    """Element-wise gather, where it is one lookup: all rows are the same one, or all elements are equal."""
+    shape = b.shape(node)
+    axis, x, index = axis_of(a.dim, len(shape)), b.operand(a.self), b.operand(a.index)
+    if (maker := b.producer(x)) is not None and maker.op == "expand":
+        narrow = b.graph.shape_of(maker.inputs[0])
+        if len(narrow) == len(shape) and narrow[axis] == b.graph.shape_of(x)[axis]:
+            x = maker.inputs[0]
+    table = b.graph.constants.get(x)
+    if table is not None and table.size > 0 and (table == table.flat[0]).all():
+        return fill(b, node, table.flat[0].item())
+    if any(size != 1 for at, size in enumerate(b.graph.shape_of(x)) if at != axis):
         raise b.unsupported("more than one row")
     flat = b.reshape(x, [b.graph.shape_of(x)[axis]])
     return b.like("gather", [flat, index], node, axis=0)
