@@ -42,7 +42,7 @@ class RawOutput:
 class Player:
     """The machine's sound output. Raises ImportError or OSError saying what is missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate_hz: int = RATE_HZ) -> None:
         try:
             import sounddevice
         except ImportError as error:
@@ -51,7 +51,7 @@ class Player:
         except OSError as error:
             raise OSError(f"--play: {error} (or pipe -o - into a player)") from None
         try:
-            self.stream = sounddevice.OutputStream(RATE_HZ, channels=1, dtype="float32")
+            self.stream = sounddevice.OutputStream(rate_hz, channels=1, dtype="float32")
             self.stream.start()
         except sounddevice.PortAudioError as error:
             raise OSError(f"--play: {error}") from None
@@ -125,10 +125,10 @@ def cue_text(cue: list[Word], text: str) -> str:
     return " ".join(text[first:last].split()).replace("-->", "->")
 
 
-def timestamps(kind: str, words: list[Word], text: str) -> str:
+def timestamps(kind: str, words: list[Word], text: str, rate_hz: int = RATE_HZ) -> str:
     if kind == ".json":
         entries = [{"text": w.text, "start": round(w.start, 4), "end": round(w.end, 4), "span": w.span} for w in words]
-        return json.dumps({"rate_hz": RATE_HZ, "words": entries}, indent=1, ensure_ascii=False) + "\n"
+        return json.dumps({"rate_hz": rate_hz, "words": entries}, indent=1, ensure_ascii=False) + "\n"
     comma = "," if kind == ".srt" else "."
     lines = ["WEBVTT", ""] if kind == ".vtt" else []
     for index, cue in enumerate(cues(words), 1):
@@ -143,16 +143,16 @@ def timestamp_file(path: str) -> AtomicFile:
     return AtomicFile(path)
 
 
-def outputs(args: argparse.Namespace, stack: ExitStack) -> list[Sink]:
+def outputs(args: argparse.Namespace, stack: ExitStack, rate_hz: int = RATE_HZ) -> list[Sink]:
     made: list[Sink] = []
     if args.output is None and not args.play:
         raise UsageError("where should the speech go? -o FILE, -o - (raw 16-bit samples) or --play")
     if args.output == "-":
         made.append(RawOutput())
     elif args.output is not None:
-        made.append(stack.enter_context(AudioWriter(args.output, RATE_HZ)))
+        made.append(stack.enter_context(AudioWriter(args.output, rate_hz)))
     if args.play:
-        made.append(stack.enter_context(Player()))
+        made.append(stack.enter_context(Player(rate_hz)))
     return made
 
 
@@ -171,7 +171,7 @@ def say(args: argparse.Namespace) -> int:
         model = stack.enter_context(Model(args.model, threads=args.threads, isa=args.isa))
         stream = stack.enter_context(model.stream(keeping(pieces) if args.timestamps else pieces, **options))
         marks = stack.enter_context(timestamp_file(args.timestamps)) if args.timestamps else None
-        sinks = outputs(args, stack)
+        sinks = outputs(args, stack, stream.rate_hz)
         bar = progress(args, stack)
         words: list[Word] = []
         samples = 0
@@ -185,7 +185,7 @@ def say(args: argparse.Namespace) -> int:
             bar.update(bar.total - bar.n)
         if marks is not None:
             kind = Path(args.timestamps).suffix.lower()
-            marks.stream.write(timestamps(kind, words, "".join(kept)).encode("utf-8", "replace"))
+            marks.stream.write(timestamps(kind, words, "".join(kept), stream.rate_hz).encode("utf-8", "replace"))
     return 0
 
 

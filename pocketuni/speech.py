@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, pocket_voice
 from .audio_file import AudioWriter
 
 if TYPE_CHECKING:
     from .model import Model
+    from .pocket import PocketSpeech
 
 RATE_HZ = _core.RATE_HZ
 SPEAKER_WIDTH = 192
@@ -112,10 +113,10 @@ class SpeechStream(Iterator[Audio]):
     for a chunk then gets the end. Faulty markup in the text is a ValueError, after which iteration can go on.
     """
 
-    def __init__(self, core: _core.Speech, text: str | Iterable[str]):
+    def __init__(self, core: _core.Speech | PocketSpeech, text: str | Iterable[str]):
         if not isinstance(text, (str, Iterable)) or isinstance(text, (bytes, bytearray)):
             raise TypeError(f"text: expected a str or an iterable of str, got {type(text).__name__}")
-        self.rate_hz = RATE_HZ
+        self.rate_hz: int = getattr(core, "rate_hz", RATE_HZ)
         self._core = core
         self._pieces: Iterator[Any] | None = iter((text,) if isinstance(text, str) else text)
         self._places = CharacterPlaces()
@@ -144,7 +145,7 @@ class SpeechStream(Iterator[Audio]):
 
     def _audio(self, samples: np.ndarray, words: list[tuple[str, float, float, int, int]]) -> Audio:
         said = [Word(text, start, end, self._places.span(first, last)) for text, start, end, first, last in words]
-        return Audio(samples, RATE_HZ, said)
+        return Audio(samples, self.rate_hz, said)
 
     def close(self) -> None:
         """Ends the speech; nothing further is computed. Any thread, any number of times."""
@@ -195,8 +196,12 @@ def start(
     volume: float = 1.0,
     seed: int | None = None,
     chunk_frames: int | None = None,
-) -> _core.Speech:
+) -> _core.Speech | PocketSpeech:
     """A speech of a model, to which text can be pushed. Checks what the core does not."""
+    if _core.is_pocket(model._open_core()):
+        from . import pocket
+
+        return pocket.start(model, voice, speed, pitch, volume, seed, chunk_frames)
     named = voice is None or isinstance(voice, str)
     threads, isa = model.options
     return _core.Speech(
@@ -213,18 +218,20 @@ def start(
     )
 
 
-def say(core: _core.Speech, text: str) -> Audio:
+def say(core: _core.Speech | PocketSpeech, text: str) -> Audio:
     encode(text)  # pieces of text are for streams
-    chunks = list(SpeechStream(core, text))
+    stream = SpeechStream(core, text)
+    chunks = list(stream)
     samples = np.concatenate([chunk.samples for chunk in chunks]) if chunks else np.zeros(0, np.float32)
-    return Audio(samples, RATE_HZ, [word for chunk in chunks for word in chunk.words])
+    return Audio(samples, stream.rate_hz, [word for chunk in chunks for word in chunk.words])
 
 
 def voices(model: Model) -> dict[str, dict[str, Any]]:
     """Name -> what the file says about the voice, in the order of the file."""
     told = model.meta.get("voices")
     told = told if isinstance(told, Mapping) else {}
-    names = _core.voice_names(model._open_core())
+    core = model._open_core()
+    names = pocket_voice.stored_names(model) if _core.is_pocket(core) else _core.voice_names(core)
     return {name: dict(told[name]) if isinstance(told.get(name), Mapping) else {} for name in names}
 
 

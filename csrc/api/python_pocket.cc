@@ -42,18 +42,7 @@ class PyPocketModel {
         settings_(read_pocket_settings(model_->file())),
         lm_(model_, settings_, options_) {}
 
-  py::dict settings() const {
-    const PocketOptions options = recommended_options(settings_);
-    py::dict dict;
-    dict["rate_hz"] = settings_.rate_hz;
-    dict["frame_samples"] = settings_.frame_samples;
-    dict["latent_width"] = lm_.latent_width();
-    dict["temperature"] = options.temperature;
-    dict["eos_threshold"] = options.eos_threshold;
-    dict["steps"] = options.steps;
-    dict["can_clone"] = lm_.takes_prompts();
-    return dict;
-  }
+  size_t latent_width() const { return lm_.latent_width(); }
 
   /// The state of a voice, from samples at the model's rate.
   py::bytes make_voice(const FloatArray& samples) {
@@ -168,6 +157,25 @@ class PyPocketSpeech {
   std::mutex mutex_;
 };
 
+py::dict settings_dict(const PyModel& model) {
+  const PocketSettings settings = read_pocket_settings(model.model->file());
+  const PocketOptions options = recommended_options(settings);
+  py::dict dict;
+  dict["model"] = py::bytes(reinterpret_cast<const char*>(settings.model.data()), settings.model.size());
+  dict["rate_hz"] = settings.rate_hz;
+  dict["frame_samples"] = settings.frame_samples;
+  dict["temperature"] = options.temperature;
+  dict["eos_threshold"] = options.eos_threshold;
+  dict["steps"] = options.steps;
+  dict["can_clone"] = RowTower::exists(*model.model, "lm.prompt");
+  return dict;
+}
+
+/// Throws Error(kInvalidArgument) for a state that is damaged or of another model.
+void check_state(const PyModel& model, const py::bytes& state) {
+  if (parse_state(state).model != read_pocket_settings(model.model->file()).model) fail_other_model();
+}
+
 std::unique_ptr<PyPocketSpeech> start(const PyModel& model, const py::bytes& state, double temperature,
                                       double noise_clamp, double eos_threshold, int steps, uint64_t seed, int threads,
                                       const std::string& isa) {
@@ -189,6 +197,8 @@ std::unique_ptr<PyPocketSpeech> start(const PyModel& model, const py::bytes& sta
 }  // namespace
 
 void bind_pocket(py::module_& m) {
+  m.def("pocket_settings", &settings_dict, py::arg("model"));
+  m.def("check_pocket_voice", &check_state, py::arg("model"), py::arg("state"));
   m.def("is_pocket", [](const PyModel& model) { return is_pocket(model.model->file()); }, py::arg("model"));
   py::class_<PyPocketModel>(m, "PocketModel")
       .def(py::init([](const PyModel& model, int threads, const std::string& isa) {
@@ -196,7 +206,7 @@ void bind_pocket(py::module_& m) {
              return std::make_unique<PyPocketModel>(model, threads, isa);
            }),
            py::arg("model"), py::arg("threads") = 0, py::arg("isa") = "")
-      .def("settings", &PyPocketModel::settings)
+      .def_property_readonly("latent_width", &PyPocketModel::latent_width)
       .def("make_voice", &PyPocketModel::make_voice, py::arg("samples"))
       .def("encode", &PyPocketModel::encode, py::arg("samples"))
       .def("decode", &PyPocketModel::decode, py::arg("latents"), py::arg("restart") = true)

@@ -22,4 +22,17 @@ inline uint16_t to_half(float value) {
   return static_cast<uint16_t>(sign | ((bits + 0xc8000fffu + (bits >> 13 & 1u)) >> 13));
 }
 
+inline float to_float(uint16_t half) {
+  const uint32_t sign = (half & 0x8000u) << 16, magnitude = half & 0x7fffu;
+  uint32_t bits = magnitude << 13;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  value *= 0x1p112f;  // the exponent's bias: exact, for subnormal halves too
+  std::memcpy(&bits, &value, sizeof bits);
+  if (magnitude >= 0x7c00u) bits |= 0x7f800000u;
+  bits |= sign;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
 }  // namespace pocketuni

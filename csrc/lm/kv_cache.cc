@@ -32,19 +32,9 @@ size_t KvCache::value_index(int head, int64_t slot, int column) const {
   return head * head_elements() + (panel * static_cast<size_t>(capacity_) + static_cast<size_t>(slot)) * kPanel + lane;
 }
 
-void KvCache::put(AlignedBuffer* buffer, size_t index, float value) {
-  if (half_) {
-    reinterpret_cast<uint16_t*>(buffer->data())[index] = to_half(value);
-  } else {
-    reinterpret_cast<float*>(buffer->data())[index] = value;
-  }
-}
-
 float KvCache::get(const AlignedBuffer* buffer, size_t index) const {
   if (!half_) return reinterpret_cast<const float*>(buffer->data())[index];
-  float value;
-  kernels_->f16_to_f32(reinterpret_cast<const uint16_t*>(buffer->data()) + index, &value, 1);
-  return value;
+  return to_float(reinterpret_cast<const uint16_t*>(buffer->data())[index]);
 }
 
 /// Forgets what no query from position end_ on sees, and makes the rest fit with `rows` more.
@@ -83,15 +73,36 @@ void KvCache::move_to(int64_t base, int64_t capacity) {
   capacity_ = capacity;
 }
 
-void KvCache::append(const float* keys, const float* values, ptrdiff_t stride, size_t rows) {
+template <typename From, typename Convert>
+void KvCache::append_as(const From* keys, const From* values, ptrdiff_t stride, size_t rows, Convert convert) {
+  using To = decltype(convert(*keys));
   make_room(static_cast<int64_t>(rows));
   for (size_t row = 0; row < rows; ++row, keys += stride, values += stride, ++end_) {
-    const int64_t slot = end_ - base_;
     for (int head = 0; head < shape_.kv_heads; ++head) {
-      const float *key = keys + head * shape_.width, *value = values + head * shape_.width;
-      for (int c = 0; c < shape_.width; ++c) put(keys_.get(), key_index(head, slot, c), key[c]);
-      for (int c = 0; c < shape_.width; ++c) put(values_.get(), value_index(head, slot, c), value[c]);
+      const From *key = keys + head * shape_.width, *value = values + head * shape_.width;
+      To* key_to = reinterpret_cast<To*>(keys_->data()) + key_index(head, end_ - base_, 0);
+      To* value_to = reinterpret_cast<To*>(values_->data()) + value_index(head, end_ - base_, 0);
+      for (int c = 0; c < shape_.width; ++c) {
+        key_to[c * kPanel] = convert(key[c]);
+        value_to[c / kPanel * (capacity_ * kPanel) + c % kPanel] = convert(value[c]);
+      }
     }
+  }
+}
+
+void KvCache::append(const float* keys, const float* values, ptrdiff_t stride, size_t rows) {
+  if (half_) {
+    append_as(keys, values, stride, rows, [](float value) { return to_half(value); });
+  } else {
+    append_as(keys, values, stride, rows, [](float value) { return value; });
+  }
+}
+
+void KvCache::append_halves(const uint16_t* keys, const uint16_t* values, ptrdiff_t stride, size_t rows) {
+  if (half_) {
+    append_as(keys, values, stride, rows, [](uint16_t half) { return half; });
+  } else {
+    append_as(keys, values, stride, rows, [](uint16_t half) { return to_float(half); });
   }
 }
 

@@ -30,6 +30,8 @@ class KvCache {
   void rewind(int64_t end) { end_ = end; }
   /// Rows [kv_heads * width] of keys and of values, `stride` floats apart.
   void append(const float* keys, const float* values, ptrdiff_t stride, size_t rows);
+  /// The same from halves.
+  void append_halves(const uint16_t* keys, const uint16_t* values, ptrdiff_t stride, size_t rows);
   /// Attention of the last `rows` positions: queries [heads * width], scaled already, `stride` floats apart, to `out`
   /// [rows][heads * width].
   void attend(const float* queries, ptrdiff_t stride, size_t rows, float* out);
@@ -41,7 +43,8 @@ class KvCache {
   size_t head_elements() const { return static_cast<size_t>(capacity_) * static_cast<size_t>(padded_); }
   void make_room(int64_t rows);
   void move_to(int64_t base, int64_t capacity);
-  void put(AlignedBuffer* buffer, size_t index, float value);
+  template <typename From, typename Convert>
+  void append_as(const From* keys, const From* values, ptrdiff_t stride, size_t rows, Convert convert);
   float get(const AlignedBuffer* buffer, size_t index) const;
   size_t key_index(int head, int64_t slot, int column) const;
   size_t value_index(int head, int64_t slot, int column) const;

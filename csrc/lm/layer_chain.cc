@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "lm/half.h"
 
 namespace pocketuni {
 namespace {
@@ -131,23 +132,26 @@ void LayerChain::rewind(int64_t position) {
   for (KvCache& cache : caches_) cache.rewind(position);
 }
 
-std::vector<float> LayerChain::read_state() const {
+std::vector<uint16_t> LayerChain::read_state() const {
   const size_t positions = static_cast<size_t>(position());
-  std::vector<float> state(layers() * 2 * positions * keys_);
+  std::vector<uint16_t> state(layers() * 2 * positions * keys_);
+  std::vector<float> row(2 * keys_);
   for (size_t layer = 0; layer < layers(); ++layer) {
-    float* keys = state.data() + layer * 2 * positions * keys_;
+    uint16_t* keys = state.data() + layer * 2 * positions * keys_;
     for (size_t i = 0; i < positions; ++i) {
-      caches_[layer].read(static_cast<int64_t>(i), keys + i * keys_, keys + (positions + i) * keys_);
+      caches_[layer].read(static_cast<int64_t>(i), row.data(), row.data() + keys_);
+      std::transform(row.data(), row.data() + keys_, keys + i * keys_, to_half);
+      std::transform(row.data() + keys_, row.data() + 2 * keys_, keys + (positions + i) * keys_, to_half);
     }
   }
   return state;
 }
 
-void LayerChain::load_state(const std::vector<float>& state, size_t positions) {
+void LayerChain::load_state(const std::vector<uint16_t>& state, size_t positions) {
   reset();
   for (size_t layer = 0; layer < layers(); ++layer) {
-    const float* keys = state.data() + layer * 2 * positions * keys_;
-    caches_[layer].append(keys, keys + positions * keys_, static_cast<ptrdiff_t>(keys_), positions);
+    const uint16_t* keys = state.data() + layer * 2 * positions * keys_;
+    caches_[layer].append_halves(keys, keys + positions * keys_, static_cast<ptrdiff_t>(keys_), positions);
   }
 }
 

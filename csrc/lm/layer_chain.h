@@ -28,6 +28,7 @@ class LayerChain {
   size_t layers() const { return caches_.size(); }
   /// Floats of the keys of a position, in one layer; of its values as many.
   size_t key_width() const { return keys_; }
+  size_t key_heads() const { return static_cast<size_t>(settings_.kv_heads); }
   const RowTower& last() const { return *towers_.back(); }
   int64_t position() const { return caches_[0].end(); }
 
@@ -37,10 +38,10 @@ class LayerChain {
   void reset();
   /// Forgets all positions from `position` on. Only without a context.
   void rewind(int64_t position);
-  /// Rows [layers][2][positions][key_width], positions counted from 0, as a state: what has been seen so far.
-  std::vector<float> read_state() const;
+  /// Halves [layers][keys, values][positions][key_width]: what has been seen so far. Only without a context.
+  std::vector<uint16_t> read_state() const;
   /// Continues from a state of `positions`.
-  void load_state(const std::vector<float>& state, size_t positions);
+  void load_state(const std::vector<uint16_t>& state, size_t positions);
 
  private:
   Rows run_block(const float* x, size_t rows);

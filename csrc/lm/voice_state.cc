@@ -4,8 +4,6 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "kernels/kernels.h"
-#include "lm/half.h"
 
 namespace pocketuni {
 namespace {
@@ -31,7 +29,9 @@ VoiceState VoiceState::parse(const uint8_t* data, size_t size) {
   state.layers = number_at(data, 24);
   state.positions = number_at(data, 28);
   state.width = number_at(data, 32);
-  const bool sound = state.layers <= kMaxLayers && state.positions <= kMaxPositions && state.width <= kMaxWidth;
+  state.heads = number_at(data, 36);
+  const bool sound = state.layers <= kMaxLayers && state.positions <= kMaxPositions && state.width <= kMaxWidth &&
+                     state.heads > 0 && state.width % state.heads == 0;
   const uint64_t count = sound ? uint64_t{2} * state.layers * state.positions * state.width : 0;
   if (!sound || count == 0 || size - kHead != count * sizeof(uint16_t)) {
     fail_argument("the voice state has " + std::to_string(size) + " bytes, which is not what its head says; it was " +
@@ -53,7 +53,7 @@ std::string VoiceState::bytes() const {
   };
   put(1);
   text.append(reinterpret_cast<const char*>(model.data()), model.size());
-  for (size_t number : {layers, positions, width, size_t{0}}) put(number);
+  for (size_t number : {layers, positions, width, heads}) put(number);
   text.append(reinterpret_cast<const char*>(halves.data()), halves.size() * sizeof(uint16_t));
   return text;
 }
@@ -64,19 +64,20 @@ VoiceState VoiceState::of(const FlowLm& lm, const ModelIdentity& model) {
   state.layers = lm.chain().layers();
   state.positions = static_cast<size_t>(lm.chain().position());
   state.width = lm.chain().key_width();
-  const std::vector<float> floats = lm.chain().read_state();
-  state.halves.resize(floats.size());
-  std::transform(floats.begin(), floats.end(), state.halves.begin(), to_half);
+  state.heads = lm.chain().key_heads();
+  state.halves = lm.chain().read_state();
   return state;
 }
 
 void VoiceState::load_into(FlowLm* lm, const ModelIdentity& wanted) const {
-  if (model != wanted || layers != lm->chain().layers() || width != lm->chain().key_width()) {
-    fail_argument("the voice state was made by another model; make the voice anew with this one");
-  }
-  std::vector<float> floats(halves.size());
-  find_kernels("ref")->f16_to_f32(halves.data(), floats.data(), floats.size());
-  lm->chain().load_state(floats, positions);
+  if (model != wanted || layers != lm->chain().layers() || width != lm->chain().key_width() ||
+      heads != lm->chain().key_heads())
+    fail_other_model();
+  lm->chain().load_state(halves, positions);
+}
+
+void fail_other_model() {
+  fail_argument("the voice state was made by another model; make the voice anew with this one");
 }
 
 }  // namespace pocketuni

@@ -9,10 +9,10 @@
 namespace pocketuni {
 
 /// Bytes, little-endian: "PUVS", u32 version 1, 16 bytes of the model's identity, u32 layers, u32 positions, u32 floats
-/// of a position's keys, u32 zero, then f16 [layers][keys, values][positions][floats].
+/// of a position's keys, u32 heads that these are of, then f16 [layers][keys, values][positions][floats].
 struct VoiceState {
   ModelIdentity model{};
-  size_t layers = 0, positions = 0, width = 0;
+  size_t layers = 0, positions = 0, width = 0, heads = 0;
   std::vector<uint16_t> halves;
 
   /// Throws Error(kInvalidArgument) for what is no such state or was cut short.
@@ -24,5 +24,8 @@ struct VoiceState {
   /// Continues from here. Throws Error(kInvalidArgument) when it is the state of another model.
   void load_into(FlowLm* lm, const ModelIdentity& model) const;
 };
+
+/// Throws Error(kInvalidArgument): a state does not fit.
+[[noreturn]] void fail_other_model();
 
 }  // namespace pocketuni

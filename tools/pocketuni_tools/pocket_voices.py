@@ -50,7 +50,7 @@ def read_state(arrays: Mapping[str, np.ndarray], layers: int, heads: int, width:
 def pack_state(state: np.ndarray, identity: str) -> bytes:
     """`[layers, 2, positions, heads, width]` as the engine stores it, in half precision."""
     layers, _, positions, heads, width = state.shape
-    head = struct.pack("<4sI16sIIII", MAGIC, VERSION, bytes.fromhex(identity), layers, positions, heads * width, 0)
+    head = struct.pack("<4sI16sIIII", MAGIC, VERSION, bytes.fromhex(identity), layers, positions, heads * width, heads)
     return head + np.ascontiguousarray(state, "<f2").tobytes()
 
 
