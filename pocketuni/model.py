@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from . import _core, speech
 from .embedding import TextEmbedder
+from .streaming import TowerStream
 
 MAX_THREADS = 64
 DEFAULT_FOLDER = Path(__file__).parent / "models"
@@ -95,6 +96,18 @@ class Tower:
         dtype, number of dimensions or size, or an index outside its table. Releases the GIL while it computes.
         """
         return self._ready().run(arrays)
+
+    @property
+    def states(self) -> Mapping[str, str]:
+        """Input -> the output that the next run of a stream takes for it; empty for a tower without state."""
+        return dict(_core.states(self._open_core(), self.name))
+
+    def stream(self) -> TowerStream:
+        """A sequence of its own that goes through the tower chunk by chunk.
+
+        Raises ValueError naming the operator that cannot work on chunks, where the tower has no state.
+        """
+        return TowerStream(self, self._open_core(), *self._options)
 
     def set_profiling(self, on: bool) -> None:
         """Starts (from zero) or stops timing of each operator."""

@@ -373,6 +373,7 @@ PYBIND11_MODULE(_core, m) {
       .def("profile", &PySession::profile);
 
   bind_stream(m);
+  bind_state(m);
   bind_speech(m);
   bind_pocket(m);
 }

@@ -34,6 +34,8 @@ struct Result {
 std::vector<Result> copy_results(const std::vector<Tensor>& tensors);
 pybind11::array to_numpy(Result result);
 
+/// Adds StateStream and states.
+void bind_state(pybind11::module_& m);
 /// Adds Stream.
 void bind_stream(pybind11::module_& m);
 /// Adds PocketModel, PocketSpeech and is_pocket.

@@ -69,12 +69,18 @@ struct NodeSpec {
   std::vector<Attribute> attributes;
 };
 
+/// An input that the next run takes from an output of this one: places in a tower's lists of inputs and outputs.
+struct StatePair {
+  uint32_t input, output;
+};
+
 struct TowerSpec {
   std::string name;
   std::vector<std::string> named_dims;
   std::vector<ValueSpec> values;
   std::vector<uint32_t> inputs, outputs;
   std::vector<NodeSpec> nodes;
+  std::vector<StatePair> states;
 };
 
 struct Blob {

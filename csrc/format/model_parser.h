@@ -37,6 +37,7 @@ class ModelParser {
   TensorEntry parse_tensor(Reader& reader, uint64_t& end);
 
   void parse_towers();  // parse_towers.cc
+  void parse_states();  // parse_states.cc
 
   ModelFile& file_;
   std::vector<Section> sections_;

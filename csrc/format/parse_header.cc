@@ -12,7 +12,8 @@ constexpr uint8_t kMagic[8] = {0x89, 'P', 'U', 'N', 'I', '\r', '\n', 0x1A};
 constexpr uint64_t kHeaderSize = 64, kEntrySize = 64, kTailSize = 64, kAlignment = 64;
 constexpr uint32_t kMaxSections = 64;
 constexpr uint32_t kMustKnow = 1;
-constexpr const char* kKnown[] = {"META", "TENS", "TOWR", "BLOB", "DATA"};
+constexpr const char* kKnown[] = {"META", "TENS", "TOWR", "BLOB", "STAT", "DATA"};
+constexpr const char* kOptional[] = {"BLOB", "STAT"};
 
 template <typename T>
 T load(const uint8_t* bytes) {
@@ -45,6 +46,7 @@ void ModelParser::parse() {
   parse_blobs();
   parse_tensors();
   parse_towers();
+  parse_states();
 }
 
 void ModelParser::parse_header() {
@@ -128,7 +130,9 @@ void ModelParser::check_kinds() const {
     const auto is_it = [&](const Section& section) { return section.kind == known; };
     const auto found = std::count_if(sections_.begin(), sections_.end(), is_it);
     if (found > 1) fail_format("section " + std::string(known) + " appears " + std::to_string(found) + " times");
-    if (found == 0 && std::strcmp(known, "BLOB") != 0) fail_format("section " + std::string(known) + " is missing");
+    const bool optional = std::any_of(std::begin(kOptional), std::end(kOptional),
+                                      [&](const char* kind) { return std::strcmp(kind, known) == 0; });
+    if (found == 0 && !optional) fail_format("section " + std::string(known) + " is missing");
   }
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .fuse import fuse
 from .packing import Packed
+from .preprocess import FORM, tower_meta
 from .progress import Progress
 from .quantize import PLANS, quantize
 from .report import compare, describe, text
@@ -56,6 +57,17 @@ def round_as_told(source: Source, plan: str, progress: Progress) -> dict[str, Pa
     return packed
 
 
+def describe_inputs(source: Source, preprocess: str | None, labels: Path | None) -> None:
+    """Puts into META how the tower takes pictures or recordings, and what its outputs are called."""
+    if preprocess is None and labels is None:
+        return
+    if len(source.towers) != 1:
+        raise ValueError(f"--preprocess and --labels are for one tower, {source.name} has {len(source.towers)}")
+    graph = source.towers[0].graph
+    towers = source.meta.setdefault("towers", {})
+    towers.setdefault(graph.name, {}).update(tower_meta(graph, preprocess, labels))
+
+
 # Sources.
 
 
@@ -73,8 +85,10 @@ def torch_module(args: argparse.Namespace) -> Source:
 
 def onnx_file(args: argparse.Namespace) -> Source:
     from .import_onnx_file import import_onnx_file
+    from .onnx_states import read_numbers, read_pairs
 
-    return import_onnx_file(args.file, args.calibration)
+    states = None if args.state is None else read_pairs(args.state)
+    return import_onnx_file(args.file, args.calibration, states, read_numbers(args.fix), args.carry, args.name)
 
 
 def pocket_tts(args: argparse.Namespace) -> Source:
@@ -100,6 +114,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             default="int8",
             help="precision of the weights; auto chooses for each by measured sensitivity (default: int8)",
         )
+        command.add_argument("--preprocess", metavar="HOW", help=f"how see and hear prepare an input: {FORM}")
+        command.add_argument("--labels", type=Path, metavar="FILE", help="names of the outputs, one a line")
         command.add_argument("--quiet", action="store_true", help="no progress and no report")
         if calibration:
             command.add_argument("--calibration", type=Path, metavar="FILE", help=calibration)
@@ -110,7 +126,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     source("sentence-transformers", sentence_transformers, "FOLDER", folder, "UTF-8 text, one sentence a line")
     factory = "a PyTorch module: PACKAGE.MODULE:FUNCTION that returns (module, example inputs, dynamic dimensions)"
     source("torch", torch_module, "FACTORY", factory, None)
-    source("onnx", onnx_file, "FILE", "an ONNX file", "a .npz of inputs, the first axis counting examples")
+    command = source("onnx", onnx_file, "FILE", "an ONNX file", "a .npz of inputs, the first axis counting examples")
+    command.add_argument("--name", default="main", help="name of the tower (default: main)")
+    command.add_argument(
+        "--state",
+        metavar="IN=OUT,...",
+        help="inputs that a run takes from outputs of the run before; default: those whose names say so; none: none",
+    )
+    command.add_argument(
+        "--fix", action="append", default=[], metavar="NAME=NUMBER", help="an input that is this number from now on"
+    )
+    command.add_argument(
+        "--carry", metavar="INPUT=BEFORE+CHUNK", help="keeps so many samples of a chunk in front of the next one"
+    )
     pocket = "a Pocket TTS configuration (.yaml), or the folder of one, with weights and tokenizer beside it"
     command = source("pocket-tts", pocket_tts, "CONFIG", pocket, None)
     command.add_argument("--checkpoint", type=Path, metavar="FILE", help="the weights (.safetensors)")
@@ -126,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{args.output.absolute().parent} is not a folder; the output cannot be written there"
             )
         source = args.read(args)
+        describe_inputs(source, args.preprocess, args.labels)
         report = convert(source, args.output, args.weights, quiet=args.quiet)
     except (ValueError, OSError) as error:
         print(f"pocketuni convert: {error}", file=sys.stderr)

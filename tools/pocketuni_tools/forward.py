@@ -38,7 +38,7 @@ class Forward:
     def step(self, weights: Mapping[str, np.ndarray], quantized: Collection[str]) -> None:
         """Runs one node. `weights` replace constants; `quantized` as in `evaluate`."""
         node: Node = self.graph.nodes[self.place]
-        on_the_fly = node.op == "linear" and node.inputs[1] in quantized
+        on_the_fly = node.op in evaluate.PRODUCTS and node.inputs[1] in quantized
         for values, dims in zip(self.values, self.dims, strict=True):
             operands = []
             for operand in node.inputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +58,11 @@ def read_inputs(path: Path, graph: Graph) -> list[Feed]:
     return feeds
 
 
-def reference_of(path: Path, graph: Graph) -> Callable[[Feed], Outputs] | None:
+def reference_of(
+    path: Path, graph: Graph, fixed: Mapping[str, np.ndarray], carried: str | None
+) -> Callable[[Feed], Outputs] | None:
     """Runs the file with ONNX Runtime, else with ONNX's own evaluator."""
-    names = list(graph.outputs)
+    names = list(graph.outputs) if carried is None else list(graph.outputs)[:-1]
     try:
         import onnxruntime
 
@@ -68,23 +70,47 @@ def reference_of(path: Path, graph: Graph) -> Callable[[Feed], Outputs] | None:
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         sources = [output.name for output in session.get_outputs()]
+        dtypes = {item.name: np.float32 if item.type == "tensor(float)" else np.int64 for item in session.get_inputs()}
         run = session.run
     except ImportError:
         from onnx.reference import ReferenceEvaluator
 
         evaluator = ReferenceEvaluator(str(path))
         sources, run = list(evaluator.output_names), evaluator.run
+        dtypes = {}
     if len(sources) != len(names):
         return None
-    return lambda feed: dict(zip(names, run(sources, dict(feed)), strict=True))
+    constants = {item: np.asarray(value, dtypes.get(item)) for item, value in fixed.items()}
+
+    def outputs(feed: Feed) -> Outputs:
+        given = {**feed, **constants}
+        if carried is None:
+            return dict(zip(names, run(sources, given), strict=True))
+        item = carried.partition("=")[0]
+        before = given.pop(f"{item}.before")
+        given[item] = np.concatenate([before, given[item]], axis=-1)
+        results = dict(zip(names, run(sources, given), strict=True))
+        return {**results, f"{item}.after": given[item][..., -before.shape[-1] :]}
+
+    return outputs
 
 
-def import_onnx_file(path: str | Path, inputs: str | Path | None = None) -> Source:
-    """Reads an ONNX file into one tower, `main`.
+def import_onnx_file(
+    path: str | Path,
+    inputs: str | Path | None = None,
+    states: Mapping[str, str] | None = None,
+    fixed: Mapping[str, np.ndarray] | None = None,
+    carried: str | None = None,
+    name: str = "main",
+) -> Source:
+    """Reads an ONNX file into one tower.
 
     inputs: an .npz of calibration inputs (`read_inputs`); without it weights are rounded by themselves, and the report
-    compares on made-up inputs. Raises ValueError or OSError for files that cannot be read, `UnsupportedOp` for
-    operators that have no counterpart, `MissingPackage` without onnx.
+    compares on made-up inputs.
+    states: input -> output that the next run takes for it; None: the pairs that are evident. fixed: inputs that are
+    numbers. carried: samples kept from one chunk for the next (`onnx_states.carry`).
+    Raises ValueError or OSError for files that cannot be read, `UnsupportedOp` for operators that have no counterpart,
+    `MissingPackage` without onnx.
     """
     path = Path(path)
     if not path.is_file():
@@ -94,10 +120,16 @@ def import_onnx_file(path: str | Path, inputs: str | Path | None = None) -> Sour
     except ImportError as error:
         raise MissingPackage("onnx", "importing ONNX files") from error
     from .import_onnx import import_onnx
+    from .onnx_states import evident, set_states
 
-    graph = import_onnx(path)
+    graph = import_onnx(path, name, fixed, carried)
+    if carried is not None and states is None:
+        carrying = carried.partition("=")[0]
+        states = evident(graph) | {f"{carrying}.before": f"{carrying}.after"}
+    set_states(graph, states)
     feeds: Sequence[Feed] = read_inputs(Path(inputs), graph) if inputs else []
     checks = feeds[::CHECKED] or [made_up(graph)]
     feeds = [feed for place, feed in enumerate(feeds) if place % CHECKED] or feeds
     meta = {"name": path.stem, "licence": "unknown", "provenance": {"source": "onnx", "model": path.name}}
-    return Source(path.stem, [Tower(graph, feeds, checks, reference_of(path, graph))], meta)
+    reference = reference_of(path, graph, fixed or {}, carried)
+    return Source(path.stem, [Tower(graph, feeds, checks, reference)], meta)

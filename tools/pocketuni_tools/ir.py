@@ -123,6 +123,7 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)  # input -> the output that the next run takes for it
 
     def unique(self, name: str) -> str:
         """`name`, or `name_2`, `name_3`, ... when a value, constant or node has it already."""
@@ -235,6 +236,9 @@ class Graph:
                 if output not in self.values or output in ready:
                     raise ValueError(f"node {node.name!r} ({node.op}) writes {output!r}, which is not a free value")
             ready.update(node.outputs)
+        for name, other in self.states.items():
+            if name not in self.inputs or other not in self.outputs:
+                raise ValueError(f"tower {self.name!r}: state {name!r} = {other!r} is not an input and an output")
         for output in self.outputs:
             if output not in ready or output in self.constants:
                 raise ValueError(f"tower {self.name!r}: nothing writes the output {output!r}")

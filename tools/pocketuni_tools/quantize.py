@@ -25,7 +25,7 @@ from .packing import (
 )
 from .progress import Progress
 from .source import Feed, Tower
-from .writer import pack_constant, tensor_role
+from .writer import WEIGHT_ROLES, pack_constant, tensor_role, usable_precision
 
 PLANS = ("fp32", "fp16", "int8", "int4", "auto")
 PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4"}
@@ -35,19 +35,21 @@ INTEGER = ("gemm_i8", "gemm_i4")
 
 
 def weights_of(graph: Graph) -> dict[str, str]:
-    """Constants that may be stored less precisely -> role: matrices of `linear` ("gemm"), tables of `embedding`
-    ("rows"). Small ones, biases and norms stay float32."""
+    """Constants that may be stored less precisely -> role: weights of products, convolutions and recurrent operators
+    ("gemm"), tables of `embedding` ("rows"). Small ones, biases and norms stay float32."""
     roles = {}
     for node in graph.nodes:
-        if node.op in ("linear", "embedding") and node.inputs[1] in graph.constants:
+        if node.op in WEIGHT_ROLES and node.inputs[1] in graph.constants:
             array = graph.constants[node.inputs[1]]
             if array.ndim == 2 and array.size >= SMALL and array.dtype == np.float32:
                 roles[node.inputs[1]] = tensor_role(graph, node.inputs[1])
     return {name: role for name, role in roles.items() if role != "plain"}
 
 
-def possible(precision: str, role: str, shape: tuple[int, ...]) -> str:
-    """`precision`, or int8 where int4 has no room for its groups of 32."""
+def possible(graph: Graph, name: str, role: str, precision: str) -> str:
+    """`precision`, or a finer one: where a reader of the weight knows none as coarse, int8 where int4 has no room for
+    its groups of 32."""
+    precision, shape = usable_precision(graph, name, precision), graph.constants[name].shape
     narrow = shape[1] < GROUP if role == "gemm" else shape[1] % GROUP != 0
     return "int8" if precision == "int4" and narrow else precision
 
@@ -88,12 +90,12 @@ def round_tower(
     integer = {name for name, item in packed.items() if item.encoding in INTEGER}
     run = Forward(graph, feeds)
     for node in graph.nodes:
-        name = node.inputs[1] if node.op in ("linear", "embedding") else None
+        name = node.inputs[1] if node.op in WEIGHT_ROLES else None
         if name in choice and name in roles and name not in packed:
             role, array = roles[name], graph.constants[name]
-            precision = possible(choice[name], role, array.shape)
+            precision = possible(graph, name, role, choice[name])
             x = None
-            if role == "gemm" and feeds and precision in ("int8", "int4"):
+            if node.op == "linear" and feeds and precision in ("int8", "int4"):
                 x = as_seen(run.rows(node.inputs[0]))
             packed[name] = round_weight(array, role, precision, x)
             seen[name] = unpack(packed[name])

@@ -86,7 +86,7 @@ def choose(tower: Tower, done: Mapping[str, Packed], progress: Progress) -> tupl
     int8 = shared | round_tower(graph, feeds, choice, shared, progress)
     base, bound = measure.of(int8), 1 - TARGET - MARGIN
     lower = "f16" if base > bound else "int4"
-    names = [name for name in roles if possible(lower, roles[name], graph.constants[name].shape) == lower]
+    names = [name for name in roles if possible(graph, name, roles[name], lower) == lower]
     other = shared | round_tower(graph, feeds, dict.fromkeys(names, lower), shared, progress)
     found = harms(measure, int8, other, names, progress)
     gain = {name: abs(len(int8[name].data) - len(other[name].data)) for name in names}

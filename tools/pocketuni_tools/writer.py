@@ -209,6 +209,16 @@ def encode_blobs(blobs: Mapping[str, bytes]) -> bytes:
     return padded(b"".join(head)) + b"".join(body)
 
 
+def encode_states(towers: Sequence[Graph]) -> bytes:
+    """The section STAT; empty where no tower has state."""
+    pairs = [
+        (index, graph.inputs.index(name), graph.outputs.index(other))
+        for index, graph in enumerate(towers)
+        for name, other in graph.states.items()
+    ]
+    return struct.pack("<I", len(pairs)) + b"".join(struct.pack("<3I", *pair) for pair in pairs) if pairs else b""
+
+
 def encode_file(sections: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Header, section table and sections (kind, bytes), with offsets, hashes and the zero tail."""
     offset = 64 + 64 * len(sections)
@@ -218,7 +228,8 @@ def encode_file(sections: Sequence[tuple[bytes, bytes]]) -> bytes:
         body.append(padded(data))
         offset += len(body[-1])
     entries = b"".join(table)
-    head = struct.pack("<8sHHIQQ16x", MAGIC, 1, 0, len(sections), 0, offset + 64)
+    minor = int(any(kind == b"STAT" for kind, _ in sections))
+    head = struct.pack("<8sHHIQQ16x", MAGIC, 1, minor, len(sections), 0, offset + 64)
     return head + digest(head + entries) + entries + b"".join(body) + bytes(64)
 
 
@@ -261,5 +272,7 @@ def write_model(
     ]
     if blobs:
         sections.append((b"BLOB", encode_blobs(blobs)))
+    if states := encode_states(towers):
+        sections.append((b"STAT", states))
     sections.append((b"DATA", data))
     write_atomically(Path(path), encode_file(sections))
