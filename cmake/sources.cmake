@@ -24,3 +24,8 @@ foreach(source IN LISTS kernel_sources)
   endif()
   set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags}")
 endforeach()
+
+# What does no arithmetic on arrays is compiled for size: it is two thirds of it then, and no slower to the ear or eye.
+file(GLOB small_sources csrc/format/*.cc csrc/graph/*.cc csrc/speech/*.cc csrc/lm/*.cc csrc/api/*.cc)
+list(FILTER small_sources EXCLUDE REGEX "/(audio_frames|excitation|fft|kv_cache|layer_chain|mel_frames|noise|pitch_meter|resample|row_tower)\\.cc$")
+set_source_files_properties(${small_sources} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-Os>")
