@@ -62,7 +62,7 @@ class ConvTranspose1d final : public Op {
   }
 
   TimeMap time_map(const Inputs&, const Axes& axes) const override {
-    if (axes[0] != 1) return {};
+    if (axes[0] != 1) return TimeMap::batch_if(axes[0] == 0);
     // Where the end is cut by more than the last taps reach beyond a stride, rows wait until they are known to stay.
     const int64_t late = std::max<int64_t>(0, cut_right_ - (taps_ - stride_));
     return {TimeMap::kWindow, stride_, 1, cut_left_ - (phases_taps_ - 1) * stride_, cut_left_ + late};
