@@ -2,8 +2,16 @@
 #pragma once
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 
 namespace check {
+
+/// POCKETUNI_SLOW_CPU=1 says that code runs many times slower than on this CPU (emulation, sanitizers): tests whose
+/// time is in repetition then repeat less.
+inline bool slow_cpu() {
+  const char* value = std::getenv("POCKETUNI_SLOW_CPU");
+  return value != nullptr && *value == '1';
+}
 
 struct Counts {
   long passed = 0, failed = 0;

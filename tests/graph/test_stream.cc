@@ -205,7 +205,7 @@ Run run_chunks(StreamSession& stream, std::vector<Data>& inputs, int64_t rows, b
 }
 
 void test_random_towers() {
-  for (unsigned seed = 0; seed < 60; ++seed) {
+  for (unsigned seed = 0; seed < (check::slow_cpu() ? 15 : 60); ++seed) {
     const build::Bytes file = random_tower(seed, 3 + static_cast<int>(seed % 15));
     const auto model = Model::from_memory(file.data(), file.size());
     RandomNet random(seed + 1000);
