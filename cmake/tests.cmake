@@ -8,6 +8,14 @@ foreach(source IN LISTS test_sources)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
 endforeach()
 
+# The AVX-VNNI kernels run on CPUs with AVX-512 VNNI too, in its encoding.
+foreach(name test_gemm test_conv)
+  target_sources(${name} PRIVATE tests/kernels/avxvnni_in_evex.cc)
+endforeach()
+if(processor MATCHES "x86_64|amd64")
+  set_source_files_properties(tests/kernels/avxvnni_in_evex.cc PROPERTIES COMPILE_OPTIONS "-O2;${avx2}")
+endif()
+
 if(NOT POCKETUNI_PYTHON)
   foreach(example run_tower say)
     add_executable(${example} examples/${example}.c)

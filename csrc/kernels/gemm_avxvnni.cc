@@ -2,6 +2,12 @@
 #if defined(__x86_64__)
 #include "gemm_avx2.h"
 
+// tests/kernels/avxvnni_in_evex.cc compiles this file in the encoding that CPUs with AVX-512 VNNI have, to run it
+// there.
+#ifndef POCKETUNI_VNNI_ENCODING
+#define POCKETUNI_VNNI_ENCODING "%{vex%}"
+#endif
+
 namespace pocketuni {
 namespace {
 
@@ -13,7 +19,7 @@ struct VnniDot {
   static Weights load(const uint8_t* w) { return load256(w); }
   // In assembly for the reason given in gemm_avx512vnni.cc: with the intrinsic GCC spills the accumulators.
   static __m256i add(__m256i acc, Weights w, __m256i x) {
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(w), "x"(x));
+    __asm__(POCKETUNI_VNNI_ENCODING " vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(w), "x"(x));
     return acc;
   }
 

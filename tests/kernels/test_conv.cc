@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "avxvnni_in_evex.h"
 #include "guarded.h"
 #include "kernels/check.h"
 #include "kernels/kernels.h"
@@ -233,5 +234,6 @@ int main(int argc, char** argv) {
       test_random(ref, **k);
     }
   }
+  if (const Kernels* k = timing ? nullptr : avxvnni_in_evex()) test_random(ref, *k);
   return timing ? 0 : check::summary();
 }

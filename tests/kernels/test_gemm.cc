@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../../csrc/kernels/kernels.h"
+#include "avxvnni_in_evex.h"
 #include "check.h"
 #include "guarded.h"
 #if defined(__x86_64__)
@@ -365,6 +366,12 @@ int main(int argc, char** argv) {
     test_products(ref, **t);
     test_alias(ref, **t);
     test_activations(ref, **t);
+  }
+  if (const Kernels* table = pocketuni::avxvnni_in_evex()) {
+    std::printf("%s\n", table->isa);
+    test_products(ref, *table);
+    test_alias(ref, *table);
+    test_activations(ref, *table);
   }
   return check::summary();
 }
