@@ -7,11 +7,10 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 for package in ("scipy", "soundfile", "tqdm", "matplotlib", "onnxruntime"):
     pytest.importorskip(package, reason=f"training needs {package}")
 
-from distill import prepare, speakers, units  # noqa: E402
+from distill import prepare, shifted, speakers, units, voice_space  # noqa: E402
 from distill.acoustic import Acoustic, Depthwise, Shape, places, round_durations, synthesize_mel  # noqa: E402
 from distill.acoustic_graph import VARIANCES, decoder_graph, encoder_graph  # noqa: E402
 from distill.align import Segment  # noqa: E402
-from distill.evaluate_voice import find_frames  # noqa: E402
 from pocketuni_tools.evaluate import evaluate  # noqa: E402
 
 SMALL = Shape(encoder=192, encoder_inner=48, encoder_blocks=2, decoder=32, decoder_inner=48, decoder_blocks=2, film=8)
@@ -90,7 +89,7 @@ def test_long_silences_are_cut_and_durations_still_sum_to_the_frames():
 def test_kept_frames_are_found_again_in_the_whole():
     whole = np.random.default_rng(0).standard_normal((40, 80)).astype(np.float32)
     kept = np.r_[3:10, 20:31]
-    assert (find_frames(whole[kept], whole) == kept).all()
+    assert (shifted.find_frames(whole[kept], whole) == kept).all()
 
 
 def test_depthwise_and_its_gradients_are_those_of_a_grouped_convolution():
@@ -135,6 +134,7 @@ def test_the_towers_compute_what_the_student_does(student):
     encoder = encoder_graph(student).graph
     found = evaluate(encoder, {"units": ids, "flags": flags, "speaker": speaker.numpy()})
     np.testing.assert_allclose(found["hidden"], hidden, atol=1e-4)
+    heads = student.encoder.full_heads(heads, speaker)
     for i, name in enumerate(VARIANCES):
         np.testing.assert_allclose(found[name], heads[..., i], atol=1e-4)
     place, prosody = (random.standard_normal((1, 20, 3)).astype(np.float32) for _ in range(2))
@@ -159,3 +159,39 @@ def test_speaker_vectors_are_of_unit_length_and_keep_voices_apart():
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
     again = speakers.project(voices + 0.05 * random.standard_normal(voices.shape), mean, axes)
     assert ((again @ vectors.T).argmax(1) == np.arange(40)).all()
+
+
+def test_a_speaker_vector_tells_the_spectrum_and_the_pitch_whatever_the_loudness():
+    random = np.random.default_rng(0)
+    voices = np.abs(random.standard_normal((80, 256)))
+    space = voice_space.fit(voices, random.standard_normal((80, 160)))
+    mel = random.standard_normal((200, 80)) + np.linspace(0, 2, 80)
+    stats = voice_space.spectrum_statistics(mel)
+    np.testing.assert_allclose(voice_space.spectrum_statistics(mel - 3), stats, atol=1e-5)
+    high, low = (voice_space.unit(space.parts(voices[0], stats, log_f0, 0.2)) for log_f0 in (5.4, 4.7))
+    assert high.shape == (voice_space.SIZE,)
+    assert high[-2] > 0.2 > -0.2 > low[-2]
+    np.testing.assert_allclose(np.linalg.norm(high), 1.0, rtol=1e-6)
+
+
+def test_octave_errors_do_not_count_as_pitch():
+    log_f0 = np.where(np.arange(100) % 10 == 0, np.log(100.0), np.log(200.0))
+    assert voice_space.pitch_statistics(log_f0) == pytest.approx((np.log(200.0), 0.0), abs=1e-6)
+    assert voice_space.pitch_statistics(np.zeros(9))[0] == voice_space.CENTRE_LOG_F0
+
+
+@pytest.mark.parametrize("ratio", [0.91, 1.19])
+def test_a_faster_recording_keeps_its_units_in_proportion(ratio):
+    at = np.r_[10:60, 100:150]
+    frames = np.array([20, 45, 0, 35])
+    kept, durations = shifted.moved(at, frames, ratio)
+    assert durations.sum() == len(kept)
+    assert durations[2] == 0
+    np.testing.assert_allclose(durations, frames / ratio, atol=1.1)
+    assert (np.diff(kept) >= 1).all()
+    assert (np.diff(kept) > 1).sum() == 1
+
+
+def test_what_a_slower_recording_lacks_in_height_is_known():
+    assert shifted.bands_below(8000.0) == 80
+    assert 74 <= shifted.bands_below(0.88 * 7900) < 80

@@ -19,9 +19,11 @@ KERNEL = 7
 SPEAKER = 192
 # Prosody as the decoder reads it: pitch, voicing probability, energy; and the place in the unit, three numbers as well.
 CONDITION = 6
+VOICE_INNER = 64
 # A few hours hold few thousand sentences: durations and F0 are learned by heart without it, the mel is not.
 ENCODER_DROPOUT, VARIANCE_DROPOUT = 0.1, 0.2
 HEADS = 4  # log_frames, pitch, voiced, energy
+PITCH_CENTRE = 5.1  # natural logarithm of 164 Hz: what `pitch` and `prosody` count from
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ class Encoder(nn.Module):
         self.variance = Stack(width, shape.variance_inner, shape.variance_blocks, shape.film, VARIANCE_DROPOUT)
         self.variance_norm = nn.LayerNorm(width, eps=1e-5)
         self.heads = nn.Linear(width, HEADS)
+        self.voice_in, self.voice_out = nn.Linear(SPEAKER, VOICE_INNER), nn.Linear(VOICE_INNER, 1)
+        nn.init.zeros_(self.voice_out.weight)
         self.dropout = VARIANCE_DROPOUT
 
     def set_dropout(self, scale: float) -> None:
@@ -143,13 +147,25 @@ class Encoder(nn.Module):
             for block in stack.blocks:
                 block.dropout = rate * scale  # type: ignore[assignment]
 
+    def voice_pitch(self, speaker: Tensor) -> Tensor:
+        """The mean `pitch` of a voice, `[B, 1]`, as its vector `[B, 192]` lets one guess it."""
+        return self.voice_out(functional.silu(self.voice_in(speaker * SPEAKER**0.5))).float()
+
     def forward(self, ids: Tensor, flags: Tensor, speaker: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """ids, flags `[B, U]`, speaker `[B, 192]`, mask `[B, U, 1]` -> hidden `[B, U, 192]`, heads `[B, U, 4]`."""
+        """ids, flags `[B, U]`, speaker `[B, 192]`, mask `[B, U, 1]` -> hidden `[B, U, 192]`, heads `[B, U, 4]`.
+
+        The head for pitch is relative to the voice's mean; see `full_heads`.
+        """
         x = (self.unit(ids) + self.flag(flags)) * mask
         hidden = self.norm(self.stack(x, speaker, mask)) * mask
         y = functional.dropout(hidden, self.dropout, self.training)
         y = self.variance_norm(self.variance(y, speaker, mask))
         return hidden, self.heads(y).float()
+
+    def full_heads(self, heads: Tensor, speaker: Tensor) -> Tensor:
+        """The heads as the tower gives them: with pitch from `PITCH_CENTRE` instead of from the voice's mean."""
+        log_frames, pitch, voiced, energy = heads.unbind(-1)
+        return torch.stack([log_frames, pitch + self.voice_pitch(speaker), voiced, energy], dim=-1)
 
 
 class Decoder(nn.Module):
@@ -164,6 +180,9 @@ class Decoder(nn.Module):
         self.stack = Stack(width, shape.decoder_inner, shape.decoder_blocks, shape.film)
         self.norm = nn.LayerNorm(width, eps=1e-5)
         self.leave = nn.Linear(width, MELS)
+        # A voice's spectrum is told by its vector, and nearly as it is: a way that no training data has to teach.
+        self.tint = nn.Linear(SPEAKER, MELS, bias=False)
+        nn.init.zeros_(self.tint.weight)
         self.register_buffer("mean", torch.zeros(MELS))
         self.register_buffer("deviation", torch.ones(MELS))
 
@@ -171,10 +190,14 @@ class Decoder(nn.Module):
         """hidden `[B, T, 192]`, place and prosody `[B, T, 3]` -> normalized mel `[B, T, 80]`."""
         condition = functional.silu(self.condition(torch.cat([place, prosody], dim=-1)))
         x = (self.enter(hidden) + self.condition_out(condition)).float() * mask
-        return self.leave(self.norm(self.stack(x, speaker, mask))).float()
+        tint = self.tint(speaker * SPEAKER**0.5)[:, None]
+        return (self.leave(self.norm(self.stack(x, speaker, mask))) + tint).float()
+
+    def denormalized(self, mel: Tensor) -> Tensor:
+        return mel * self.deviation + self.mean
 
     def forward(self, hidden: Tensor, place: Tensor, prosody: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
-        return self.normalized(hidden, place, prosody, speaker, mask) * self.deviation + self.mean
+        return self.denormalized(self.normalized(hidden, place, prosody, speaker, mask))
 
 
 class Acoustic(nn.Module):
@@ -218,18 +241,20 @@ def synthesize_mel(
     speaker: Tensor,
     durations: Tensor | None = None,
     prosody: Tensor | None = None,
+    pitch_shift: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """One utterance: ids, flags `[U]`, speaker `[192]` -> mel `[T, 80]`, durations `[U]`.
 
-    `durations` `[U]` and `prosody` `[U, 3]` (pitch, voiced, energy) replace the predicted ones where given.
+    `durations` `[U]` and `prosody` `[U, 3]` (pitch, voiced, energy) replace the predicted ones where given;
+    `pitch_shift` is added to predicted pitch.
     """
     mask = torch.ones(1, len(ids), 1)
     hidden, heads = model.encoder(ids[None], flags[None], speaker[None], mask)
-    log_frames, pitch, voiced, energy = heads[0].unbind(-1)
+    log_frames, pitch, voiced, energy = model.encoder.full_heads(heads, speaker[None])[0].unbind(-1)
     if durations is None:
         durations = round_durations(log_frames, ids)
     if prosody is None:
-        prosody = torch.stack([pitch, torch.sigmoid(voiced), energy], dim=-1)
+        prosody = torch.stack([pitch + pitch_shift, torch.sigmoid(voiced), energy], dim=-1)
     owner, place = places(durations)
     ones = torch.ones(1, len(owner), 1)
     mel = model.decoder(hidden[:, owner], place[None], prosody[owner][None], speaker[None], ones)

@@ -6,7 +6,7 @@ import numpy as np
 from pocketuni_tools.ir import Graph, Value
 from torch import Tensor, nn
 
-from .acoustic import KERNEL, SPEAKER, Acoustic, Block, Depthwise, Stack
+from .acoustic import KERNEL, SPEAKER, Acoustic, Block, Depthwise, Encoder, Stack
 
 VARIANCES = ("log_frames", "pitch", "voiced", "energy")
 
@@ -88,6 +88,12 @@ class Builder:
         name = self.input("speaker", "float32", 1, SPEAKER)
         return self.emit("unsqueeze", [name], "speaker_row", (1, 1, SPEAKER), axes=[1])
 
+    def voice_pitch(self, layer: Encoder, speaker: str) -> str:
+        """The voice's mean pitch, `[1, 1, 1]`."""
+        weight, bias = array(layer.voice_in.weight) * SPEAKER**0.5, array(layer.voice_in.bias)
+        x = self.linear(speaker, "voice_in", weight, bias, precision="f16", activation="silu")
+        return self.module(x, "voice_out", layer.voice_out, precision="f16")
+
     def embedding(self, ids: str, name: str, layer: nn.Embedding) -> str:
         table = self.constant(f"{name}.weight", array(layer.weight), "f16")
         return self.emit("embedding", [ids, table], name, (1, self.rows, layer.embedding_dim))
@@ -106,10 +112,13 @@ def encoder_graph(model: Acoustic) -> Builder:
     hidden = b.norm(b.stack(x, "stack", m.stack, speaker), "norm", m.norm)
     y = b.norm(b.stack(hidden, "variance", m.variance, speaker), "variance_norm", m.variance_norm)
     heads = b.module(y, "heads", m.heads, precision="f16")
+    voice = b.voice_pitch(m, speaker)
     b.output(hidden, "hidden")
     for i, name in enumerate(VARIANCES):
         shape = (1, "units", 1)
         part = b.emit("slice", [heads], f"{name}_column", shape, axes=[2], starts=[i], ends=[i + 1], steps=[1])
+        if name == "pitch":
+            part = b.emit("add", [part, voice], "pitch_from_centre", shape)
         b.output(b.emit("squeeze", [part], f"{name}_row", (1, "units"), axes=[2]), name)
     return b
 
@@ -126,5 +135,8 @@ def decoder_graph(model: Acoustic) -> Builder:
     x = b.norm(b.stack(x, "stack", m.stack, speaker), "norm", m.norm)
     deviation, mean = array(m.deviation), array(m.mean)
     weight, bias = array(m.leave.weight) * deviation[:, None], array(m.leave.bias) * deviation + mean
-    b.output(b.linear(x, "leave", weight, bias, precision="f16"), "mel")
+    mel = b.linear(x, "leave", weight, bias, precision="f16")
+    weight = array(m.tint.weight) * deviation[:, None] * SPEAKER**0.5
+    tint = b.linear(speaker, "tint", weight, np.zeros(len(deviation)), precision="f16")
+    b.output(b.emit("add", [mel, tint], "tinted", b.graph.shape_of(mel)), "mel")
     return b

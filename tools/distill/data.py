@@ -10,12 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .acoustic import places
+from . import voice_space
+from .acoustic import PITCH_CENTRE, places
+from .voice_space import TEACHER
 
-UNIT_KEYS = ("units", "flags", "frames", "pitch", "voiced", "energy")
+UNIT_KEYS = ("units", "flags", "frames", "natural", "pitch", "voiced", "energy")
 SMALLEST_FRAMES = 0.4  # stands for a pause of no frames, so that its logarithm is finite and rounds to 0
 CONTEXT_UNITS = 10  # on both sides of a crop: seen by the encoder, not judged
 LOWEST_LOG_F0 = 4.4  # 81 Hz: the tracker followed the hum of a room, not the speaker; his recordings are left out
+# Of speaker vectors: the longest error, relative to the part of GE2E and to the part of the spectrum and F0.
+TEACHER_NOISE, SPECTRUM_NOISE = 0.6, 0.1
 EDGE_FRAMES = 6  # at a cut inside an utterance the decoder sees zeros beyond: these frames are not judged
 
 
@@ -27,15 +31,19 @@ class Utterance:
     units: np.ndarray
     flags: np.ndarray
     frames: np.ndarray
+    natural: np.ndarray  # frames that the duration predictor is to answer: others where a recording plays faster
     pitch: np.ndarray
     voiced: np.ndarray
     energy: np.ndarray
+    log_f0: np.ndarray  # [T], 0 where a frame is unvoiced
     speaker: int
     vector: np.ndarray  # of this recording alone
+    voice_pitch: float  # the speaker's mean, from PITCH_CENTRE; `pitch` is relative to it
     info: dict
 
     def prosody(self) -> np.ndarray:
-        return np.stack([self.pitch, self.voiced, self.energy], axis=-1).astype(np.float32)
+        """`[U, 3]`: what the decoder is given."""
+        return np.stack([self.pitch + self.voice_pitch, self.voiced, self.energy], axis=-1).astype(np.float32)
 
 
 class Prepared:
@@ -48,16 +56,30 @@ class Prepared:
         mel = np.load(folder / "mel.npy", mmap_mode="r")
         with np.load(folder / "units.npz") as file:
             columns = {key: file[key] for key in UNIT_KEYS}
+        with np.load(folder / "frames.npz") as file:
+            log_f0 = file["log_f0"]
         with np.load(folder / "voices.npz") as file:
             self.vectors, vectors = file["speaker"], file["utterance"]
-            self.ge2e_mean, self.ge2e_axes = file["mean"], file["axes"]
+            self.owner = file["owner"]
+        self.space = voice_space.load(work)
         self.utterances: list[Utterance] = []
         frame = unit = 0
         for i, info in enumerate(index["utterances"]):
             span = slice(unit, unit + info["units"])
             parts = {key: columns[key][span] for key in UNIT_KEYS}
-            whole = mel[frame : frame + info["frames"]]
-            self.utterances.append(Utterance(whole, **parts, speaker=info["speaker"], vector=vectors[i], info=info))
+            here = slice(frame, frame + info["frames"])
+            pitch = self.speakers[info["speaker"]]["log_f0"] - PITCH_CENTRE
+            self.utterances.append(
+                Utterance(
+                    mel[here],
+                    **parts,
+                    log_f0=log_f0[here],
+                    speaker=info["speaker"],
+                    vector=vectors[i],
+                    voice_pitch=pitch,
+                    info=info,
+                )
+            )
             frame, unit = frame + info["frames"], unit + info["units"]
 
     def select(self, corpus: str, train: bool) -> list[Utterance]:
@@ -87,7 +109,10 @@ class Batch:
     frame_mask: Tensor  # [B, T, 1]
     frame_judged: Tensor
     mel: Tensor  # [B, T, 80]
+    log_f0: Tensor  # [B, T], 0 where unvoiced or beyond the crop
+    bands: Tensor  # [B, 80]: 0 where a band lies beyond what the recording holds
     speaker: Tensor  # [B, 192]
+    voice_pitch: Tensor  # [B, 1]: mean of the speaker, from PITCH_CENTRE
 
     def prosody_frames(self) -> Tensor:
         """`[B, T, 3]`: each frame's unit's."""
@@ -118,13 +143,14 @@ def cut(u: Utterance, most_frames: int, random: np.random.Generator) -> dict[str
         "flags": torch.from_numpy(u.flags[low:high].astype(np.int64)),
         "unit_mask": torch.ones(high - low, 1),
         "unit_judged": within,
-        "log_frames": torch.from_numpy(np.log(np.maximum(u.frames[low:high], SMALLEST_FRAMES)).astype(np.float32)),
+        "log_frames": torch.from_numpy(np.log(np.maximum(u.natural[low:high], SMALLEST_FRAMES)).astype(np.float32)),
         "prosody": torch.from_numpy(u.prosody()[low:high]),
         "owner": owner + (a - low),
         "place": place,
         "frame_mask": torch.ones(len(owner), 1),
         "frame_judged": judged,
         "mel": torch.from_numpy(mel),
+        "log_f0": torch.from_numpy(u.log_f0[starts[a] : starts[a] + len(owner)]),
     }
 
 
@@ -141,16 +167,29 @@ class Sampler:
         self.chances = [length / length.sum() for length in lengths]
 
     def vector(self, u: Utterance) -> np.ndarray:
-        """The speaker's mean vector or, half of the time, the recording's own: clones come from few seconds."""
-        return self.data.vectors[u.speaker] if self.random.random() < 0.5 else u.vector
+        """The speaker's mean vector or, half of the time, one nearer to the recording's own; with errors as those of
+        a voice that is made of a few seconds by a network."""
+        share = self.random.uniform(0.3, 1.0) if self.random.random() < 0.5 else 0.0
+        vector = self.data.vectors[u.speaker] * (1 - share) + u.vector * share
+        for part, most in ((slice(0, TEACHER), TEACHER_NOISE), (slice(TEACHER, None), SPECTRUM_NOISE)):
+            noise = self.random.standard_normal(len(vector[part]))
+            length = np.linalg.norm(vector[part]) * self.random.uniform(0, most)
+            vector[part] += noise * length / np.linalg.norm(noise)
+        return voice_space.unit(vector)
+
+    def of_speaker(self, u: Utterance) -> dict[str, Tensor]:
+        bands = torch.ones(u.mel.shape[1])
+        bands[u.info.get("bands", len(bands)) :] = 0
+        vector = torch.from_numpy(self.vector(u))
+        return {"speaker": vector, "voice_pitch": torch.tensor([u.voice_pitch]), "bands": bands}
 
     def batch(self, size: int) -> Batch:
         items = []
         for _ in range(size):
             pool = int(self.random.choice(len(self.pools), p=self.weights))
             u = self.pools[pool][int(self.random.choice(len(self.pools[pool]), p=self.chances[pool]))]
-            items.append(cut(u, self.most_frames, self.random) | {"speaker": torch.from_numpy(self.vector(u))})
+            items.append(cut(u, self.most_frames, self.random) | self.of_speaker(u))
+        columns = {key: [item[key] for item in items] for key in items[0]}
         pad = torch.nn.utils.rnn.pad_sequence
-        keys = items[0].keys() - {"speaker"}
-        columns = {key: pad([item[key] for item in items], batch_first=True) for key in keys}
-        return Batch(**columns, speaker=torch.stack([item["speaker"] for item in items]))
+        stacked = {key: torch.stack(columns.pop(key)) for key in ("speaker", "voice_pitch", "bands")}
+        return Batch(**{key: pad(column, batch_first=True) for key, column in columns.items()}, **stacked)

@@ -20,6 +20,7 @@ from . import hifigan, judges, mel, plots, synthesis, train_pitch, units, vocode
 from .acoustic import Acoustic, load_acoustic, synthesize_mel
 from .data import Prepared, Utterance
 from .prepare import load
+from .shifted import find_frames
 
 PICTURES = 3
 
@@ -128,17 +129,6 @@ def evaluate(options: argparse.Namespace, data: Prepared, model: Acoustic) -> di
         plots.spectrograms(pictures, out / f"{Path(u.info['file']).stem}.png")
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures
-
-
-def find_frames(kept: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Which frames of `whole` `[T, 80]` the shortened mel `kept` `[T', 80]` consists of: indices `[T']`, ascending."""
-    found, at = [], 0
-    for frame in kept:
-        while np.abs(whole[at] - frame).max() > 0.02:
-            at += 1
-        found.append(at)
-        at += 1
-    return np.array(found)
 
 
 def predict(options: argparse.Namespace, data: Prepared, model: Acoustic) -> None:

@@ -21,7 +21,7 @@ from pocketuni_tools.report import compare, describe
 from pocketuni_tools.source import Feed, Outputs, Tower, separate_names
 from pocketuni_tools.writer import write_model
 
-from . import export_vocoder, make_lexicon, train_pitch, vocoder
+from . import cloning_towers, export_vocoder, make_lexicon, train_pitch, vocoder
 from .acoustic import Acoustic, load_acoustic, places
 from .acoustic_graph import VARIANCES, Builder, decoder_graph, encoder_graph
 from .data import Prepared, Utterance
@@ -60,6 +60,7 @@ def encode(model: Acoustic, feed: Feed) -> Outputs:
     ids, flags, speaker = (torch.from_numpy(feed[name]) for name in ("units", "flags", "speaker"))
     with torch.no_grad():
         hidden, heads = model.encoder(ids, flags, speaker, torch.ones(1, ids.shape[1], 1))
+        heads = model.encoder.full_heads(heads, speaker)
     return {"hidden": hidden.numpy()} | {name: heads[..., i].numpy() for i, name in enumerate(VARIANCES)}
 
 
@@ -174,6 +175,8 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
         options.vocoder or options.work / "vocoder/student/vocoder.pt",
         options.pitch or options.work / "vocoder/pitch.pt",
     )
+    if options.cloning:
+        chosen += cloning_towers.towers(options.work)
     towers = [tower for tower, _ in chosen]
     if options.pronunciation:
         spelled, lexicon = pronunciation(options.work / "g2p")
@@ -203,6 +206,9 @@ def main() -> None:
     parser.add_argument("--acoustic", type=Path, help="default: WORK/acoustic/checkpoint.pt")
     parser.add_argument("--vocoder", type=Path, help="default: WORK/vocoder/student/vocoder.pt")
     parser.add_argument("--pitch", type=Path, help="default: WORK/vocoder/pitch.pt")
+    parser.add_argument(
+        "--cloning", action=argparse.BooleanOptionalAction, default=True, help="towers that make voices of recordings"
+    )
     parser.add_argument("--pronunciation", action=argparse.BooleanOptionalAction, default=True, help="g2p and lexicon")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

@@ -1,6 +1,4 @@
-"""Which words a finished model leaves out, puts in or garbles, and how well it knows when it says each.
-
-    python -m distill.judge_words voice.puni [--data ../shared/data] [--voice linda] [--count 360]
+"""Which words a finished model leaves out, puts in or garbles, and how well it knows when it says each (judge.py).
 
 Harvard sentences and short inputs are said by the runtime and heard by pocketsphinx's recognizer; times of words are
 compared with forced alignment of the same audio.
@@ -8,9 +6,9 @@ compared with forced alignment of the same audio.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,40 +50,29 @@ def time_errors(audio, words: list[str], aligner: align.Aligner) -> list[float]:
     return errors
 
 
-def main() -> None:
-    import pocketuni
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a .puni file that distill.export wrote")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--voice", help="default: the model's own")
-    parser.add_argument("--count", type=int, default=360, help="sentences")
-    options = parser.parse_args()
-    model, recognizer = pocketuni.Model(str(options.model)), judges.Recognizer()
-    sentences = (options.data / "text/harvard_first360.txt").read_text().splitlines()[: options.count]
-    lexicon = Lexicon(options.data / "text/cmudict.dict", options.data / "models/g2p_en")
+def word_figures(model: Any, data: Path, count: int, voice: str | None = None) -> dict[str, Any]:
+    """Over `count` Harvard sentences: rates of words that are substituted, left out and put in, and errors of times."""
+    recognizer = judges.Recognizer()
+    sentences = (data / "text/harvard_first360.txt").read_text(encoding="utf-8").splitlines()[:count]
+    lexicon = Lexicon(data / "text/cmudict.dict", data / "models/g2p_en/checkpoint20.npz")
     vocabulary = {word for sentence in sentences for word in judges.words_of(sentence)}
     aligner = align.Aligner({word: lexicon(word) for word in vocabulary})
-
     found: Counter[str] = Counter()
     times: list[float] = []
     unaligned = 0
     for sentence in sentences:
-        audio, words = model.say(sentence, voice=options.voice), judges.words_of(sentence)
+        audio, words = model.say(sentence, voice=voice), judges.words_of(sentence)
         found += differences(words, recognizer(audio.samples).split())
         try:
             times += time_errors(audio, words, aligner) if len(audio.words) == len(words) else []
         except RuntimeError:
             unaligned += 1
     total = sum(found[name] for name in ("kept", "substituted", "left out"))
-    print(
-        f"{len(sentences)} sentences, {total} words: " + ", ".join(f"{count} {name}" for name, count in found.items())
-    )
-    print(f"alignment finds no path in {unaligned} sentences")
-    print(f"word times: mean absolute error {1e3 * np.mean(times):.1f} ms over {len(times) // 2} words")
-    for text in SHORT:
-        print(f"{text!r} is heard as {recognizer(model.say(text, voice=options.voice).samples)!r}")
+    rates = {name: found[name] / total for name in ("substituted", "left out", "put in")}
+    return {"words": total, **rates, "without a path": unaligned, "time_error_ms": 1e3 * float(np.mean(times))}
 
 
-if __name__ == "__main__":
-    main()
+def short_inputs(model: Any, voice: str | None = None) -> dict[str, str]:
+    """What is heard of inputs of one or two words."""
+    recognizer = judges.Recognizer()
+    return {text: recognizer(model.say(text, voice=voice).samples) for text in SHORT}

@@ -16,18 +16,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import align, pitch, speakers, split, units
+from . import align, pitch, shifted, speakers, split, units, voice_space
 from .mel import HOP_SAMPLES, RATE_HZ, log_mel
 from .pronounce import Lexicon
 
-CORPORA = ("ljspeech", "vctk-p239", "librispeech")
+CORPORA = ("ljspeech", "vctk-p239", "librispeech", split.UNTRANSCRIBED)
 LEAD_FRAMES, TAIL_FRAMES = 10, 22  # silence kept at both ends
 END_FRAMES = 6  # of the tail: unit 0; the rest belongs to the closing pause
 LONGEST_PAUSE = 52  # 0.6 s; longer ones lose their middle
 MINIMUM_PAUSE_S = 0.08  # a silence that no punctuation explains becomes a comma from here on
 LEVEL = 0.115  # RMS of speech, to which each speaker's recordings are scaled: LJSpeech's own
 OCTAVES_OFF = 0.75  # F0 further from the speaker's median (natural logarithm) is a tracking error: unvoiced
-WORST_PER_MILLE = 20  # of each corpus, by alignment score, are dropped
+WORST_PER_MILLE = {split.UNTRANSCRIBED: 250}  # of each corpus, by alignment score, are dropped
+USUAL_WORST = 20
 
 
 @dataclass
@@ -39,10 +40,15 @@ class Recording:
     text: str
 
 
-def recordings(speech: Path) -> list[Recording]:
+def recordings(speech: Path, work: Path) -> list[Recording]:
+    """All that have a text; of the corpus without any, what transcribe.py has heard."""
     fixed = {"ljspeech": ("lj", "F"), "vctk-p239": ("p239", "F")}
     found = []
-    for corpus in CORPORA:
+    for row in split.pseudo_transcripts(work):
+        if row["text"]:
+            name = row["file"].partition("-")[0]
+            found.append(Recording(split.UNTRANSCRIBED, row["file"], name, "", row["text"]))
+    for corpus in CORPORA[:-1]:
         for row in split.transcripts(speech, corpus):
             name, sex = fixed.get(corpus) or (row["speaker"], row["sex"])
             text = row["text"].replace('\\"', '"')
@@ -61,12 +67,11 @@ def load(path: Path, rate_hz: int) -> np.ndarray:
 
 def speaker_gains(found: list[Recording], speech: Path, path: Path) -> dict[str, float]:
     """Speaker -> factor that brings the RMS of (up to 20 of) his recordings to `LEVEL`; kept in `path`."""
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+    gains = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     files: dict[str, list[Path]] = {}
     for r in found:
-        files.setdefault(r.speaker, []).append(speech / r.corpus / r.file)
-    gains = {}
+        if r.speaker not in gains:
+            files.setdefault(r.speaker, []).append(speech / r.corpus / r.file)
     for name, paths in files.items():
         sample = np.concatenate([load(path, align.RATE_HZ) for path in paths[:: max(1, len(paths) // 20)]])
         blocks = sample[: len(sample) // 400 * 400].reshape(-1, 400)
@@ -212,7 +217,8 @@ def drop_bad(items: list[dict]) -> list[dict]:
     for corpus in CORPORA:
         mine = [x for x in items if x["recording"].corpus == corpus]
         if mine:
-            limit = np.quantile([x["score"] for x in mine], WORST_PER_MILLE / 1000)
+            worst = WORST_PER_MILLE.get(corpus, USUAL_WORST) / 1000
+            limit = np.quantile([x["score"] for x in mine], worst)
             kept += [x for x in mine if x["score"] >= limit and x["longest_s"] <= 0.8]
     return kept
 
@@ -243,26 +249,40 @@ def add_prosody(items: list[dict]) -> dict[str, float]:
     return {name: f0 for name, (f0, _) in means.items()}
 
 
-def pack(items: list[dict], others: np.ndarray, folder: Path, speech: Path, gains: dict[str, float]) -> None:
-    """Writes mel.npy `[sum T, 80]`, frames.npz, units.npz, voices.npz and index.json."""
+def held_out(speech: Path) -> set[str]:
+    return {row["file"] for row in split.ljspeech_held_out(speech)}
+
+
+def vector_parts(x: dict, space: voice_space.VoiceSpace) -> np.ndarray:
+    spectrum = voice_space.spectrum_statistics(x["mel"])
+    return space.parts(x["embedding"], spectrum, *voice_space.pitch_statistics(x["log_f0"]))
+
+
+def pack(items: list[dict], space: voice_space.VoiceSpace, folder: Path, speech: Path, gains: dict[str, float]) -> None:
+    """Writes mel.npy `[sum T, 80]`, frames.npz, units.npz, voices.npz and index.json.
+
+    Beside and renamed, so that those who have mapped the files of an earlier run keep what they have.
+    """
+    target, folder = folder, folder / "partial"
     folder.mkdir(parents=True, exist_ok=True)
-    held_out = {row["file"] for row in split.ljspeech_held_out(speech)}
+    not_trained = held_out(speech)
     f0_means = add_prosody(items)
     names = sorted(f0_means)
-    embeddings = np.stack([x["embedding"] for x in items])
     owner = np.array([names.index(x["recording"].speaker) for x in items])
-    usual = np.stack([embeddings[owner == i].mean(0) for i in range(len(names))])
-    mean, axes = speakers.fit_projection(others)
+    parts = np.stack([vector_parts(x, space) for x in items])
+    usual = np.stack([parts[owner == i].mean(0) for i in range(len(names))])
     np.save(folder / "mel.npy", np.concatenate([x["mel"] for x in items]))
     np.savez(folder / "frames.npz", log_f0=np.concatenate([x["log_f0"] for x in items]))
-    keys = ("units", "flags", "frames", "pitch", "voiced", "energy")
-    np.savez(folder / "units.npz", **{k: np.concatenate([x[k] for x in items]) for k in keys})
+    columns = {
+        k: np.concatenate([x[k] for x in items]) for k in ("units", "flags", "frames", "pitch", "voiced", "energy")
+    }
+    columns["natural"] = np.concatenate([x.get("natural", x["frames"]) for x in items])
+    np.savez(folder / "units.npz", **columns)
     np.savez(
         folder / "voices.npz",
-        mean=mean,
-        axes=axes,
-        speaker=speakers.project(usual, mean, axes),
-        utterance=speakers.project(embeddings, mean, axes),
+        **space.as_dict(),
+        speaker=voice_space.unit(usual),
+        utterance=voice_space.unit(parts),
         owner=owner,
     )
     sexes = {x["recording"].speaker: x["recording"].sex for x in items}
@@ -277,12 +297,16 @@ def pack(items: list[dict], others: np.ndarray, folder: Path, speech: Path, gain
                 "frames": int(x["frames"].sum()),
                 "units": len(x["units"]),
                 "score": round(x["score"], 2),
-                "train": split.is_training(r.corpus, r.file, held_out),
+                "train": split.is_training(r.corpus, r.file, not_trained),
+                **({"bands": x["bands"]} if "bands" in x else {}),
             }
             for x in items
         ],
     }
     (folder / "index.json").write_text(json.dumps(index, indent=0), encoding="utf-8")
+    for path in sorted(folder.iterdir()):
+        path.rename(target / path.name)
+    folder.rmdir()
 
 
 def cached_features(r: Recording, cache: Path) -> dict | None:
@@ -315,14 +339,18 @@ def compute(found: list[Recording], options: argparse.Namespace, cache: Path, ga
     return items
 
 
-def embed_others(speech: Path, folder: Path) -> np.ndarray:
-    """GE2E embeddings `[251, 256]` of speakers who are not trained on: the map to speaker vectors is fitted to them."""
-    path = folder / "others.npy"
+def fit_space(speech: Path, folder: Path) -> voice_space.VoiceSpace:
+    """The space of speaker vectors, fitted to 251 speakers of one recording each."""
+    path = folder / "others.npz"
     if not path.exists():
-        teacher = speakers.SpeakerTeacher()
-        files = sorted((speech / "librispeech-voices").glob("*.opus"))
-        np.save(path, np.stack([teacher.embed(load(file, speakers.RATE_HZ)[: 8 * speakers.RATE_HZ]) for file in files]))
-    return np.load(path)
+        teacher, embeddings, spectra = speakers.SpeakerTeacher(), [], []
+        for file in sorted((speech / split.UNTRANSCRIBED).glob("*.opus")):
+            embeddings.append(teacher.embed(load(file, speakers.RATE_HZ)[: 8 * speakers.RATE_HZ]))
+            mel = log_mel(torch.from_numpy(load(file, RATE_HZ))[None])[0].numpy()
+            spectra.append(voice_space.spectrum_statistics(mel))
+        np.savez(path, embeddings=np.stack(embeddings), spectra=np.stack(spectra))
+    with np.load(path) as file:
+        return voice_space.fit(file["embeddings"], file["spectra"])
 
 
 def main() -> None:
@@ -333,11 +361,14 @@ def main() -> None:
     parser.add_argument("--helper", action="store_true", help="only fill the cache, from the end: helps another run")
     parser.add_argument("--limit", type=int, default=0, help="only so many recordings of each corpus, for a trial")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--shifted", action="store_true", help="also speakers made of others (distill.speaker_data must have run)"
+    )
     parser.add_argument("--cached", action="store_true", help="pack what the cache holds, compute nothing more")
     options = parser.parse_args()
     torch.set_num_threads(1)
     speech = options.data / "speech"
-    found = recordings(speech)
+    found = recordings(speech, options.work)
     if options.limit:
         found = [r for c in CORPORA for r in [r for r in found if r.corpus == c][: options.limit]]
     found = [r for i, r in enumerate(found) if r.corpus != "librispeech" or i % options.stride == 0]
@@ -350,7 +381,10 @@ def main() -> None:
     if options.helper:
         return
     kept = drop_bad(items)
-    pack(kept, embed_others(speech, cache.parent), cache.parent, speech, gains)
+    if options.shifted:
+        training = [x for x in kept if split.is_training(x["recording"].corpus, x["recording"].file, held_out(speech))]
+        kept += shifted.collect(training, options.work, lambda r: load(speech / r.corpus / r.file, RATE_HZ), gains)
+    pack(kept, fit_space(speech, cache.parent), cache.parent, speech, gains)
     total = sum(int(x["frames"].sum()) for x in kept) * HOP_SAMPLES / RATE_HZ / 3600
     print(f"{len(kept)} of {len(found)} recordings, {total:.2f} h, {time.time() - begin:.0f} s")
 

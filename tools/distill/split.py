@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 LJSPEECH_HELD_OUT = 35
+UNTRANSCRIBED = "librispeech-voices"
 
 
 def transcripts(speech: Path, corpus: str) -> list[dict[str, str]]:
@@ -15,6 +16,15 @@ def transcripts(speech: Path, corpus: str) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
     return sorted(rows, key=lambda row: row["file"])
+
+
+def pseudo_transcripts(work: Path) -> list[dict[str, str]]:
+    """Rows (`file`, `text`) of what transcribe.py heard in the corpus that has no text; empty where it has not run."""
+    path = Path(work) / "prepared" / f"{UNTRANSCRIBED}.tsv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def ljspeech_held_out(speech: Path) -> list[dict[str, str]]:

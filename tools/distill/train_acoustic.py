@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import csv
 import math
 import os
 import time
@@ -21,16 +22,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from . import units
+from . import likeness, plots, restore, train_pitch, units, voice_space
 from .acoustic import Acoustic, Shape, synthesize_mel
 from .critic import Critic, critic_loss, student_loss
 from .data import Batch, Prepared, Sampler
 
-CORPUS_WEIGHTS = {"ljspeech": 0.45, "vctk-p239": 0.1, "librispeech": 0.45}
+# How often a corpus is drawn, as far as prepare.py has it. "shifted" are speakers made of others: see shifted.py.
+CORPUS_WEIGHTS = {"ljspeech": 0.36, "vctk-p239": 0.06, "librispeech": 0.3, "librispeech-voices": 0.12, "shifted": 0.16}
 WARMUP_STEPS = 200
 EMA = 0.998
 DROPOUT_ENDS = 0.9  # share of the training; it falls from 0.1 before
-LOSSES = {"mel": 1.0, "structure": 0.5, "log_frames": 0.5, "pitch": 0.5, "voiced": 0.2, "energy": 0.5}
+LOSSES = {
+    "mel": 1.0,
+    "structure": 0.5,
+    "log_frames": 0.5,
+    "pitch": 0.5,
+    "voice_pitch": 0.5,
+    "voiced": 0.2,
+    "energy": 0.5,
+    "heard_pitch": 0.03,
+    "likeness": 0.2,
+}
 CRITIC_LOSSES = {"adversarial": 0.1, "features": 0.5}
 
 
@@ -64,14 +76,20 @@ class Trainer:
         self.model.decoder.mean.copy_(torch.from_numpy(mean))
         self.model.decoder.deviation.copy_(torch.from_numpy(deviation))
         self.critic = Critic()
+        self.reader = train_pitch.load(options.work / "vocoder/pitch.pt").requires_grad_(False)
+        self.likeness = likeness.Likeness(likeness.bands_of(options.work)).requires_grad_(False)
+        # cuDNN's rule holds for the LSTM on CPUs as well: no gradient outside of training mode. It has no dropout.
+        self.likeness.teacher.train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         betas = (0.9, 0.98)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), options.rate, betas, weight_decay=0.01)
         self.critic_optimizer = torch.optim.AdamW(self.critic.parameters(), 2e-4, (0.5, 0.9))
-        self.sampler = Sampler(data, CORPUS_WEIGHTS, options.frames, self.random)
+        weights = {corpus: weight for corpus, weight in CORPUS_WEIGHTS.items() if data.select(corpus, True)}
+        self.sampler = Sampler(data, weights, options.frames, self.random)
         self.step, self.spent_s, self.begin_s = 0, 0.0, time.monotonic()
         self.sums: dict[str, float] = defaultdict(float)
         self.counted = 0
+        self.rows: list[dict[str, float]] = []
 
     # -- state
 
@@ -87,8 +105,8 @@ class Trainer:
             "elapsed_s": self.elapsed_s(),
             "random": self.random.bit_generator.state,
             "torch_random": torch.get_rng_state(),
-            "ge2e_mean": torch.from_numpy(self.data.ge2e_mean),
-            "ge2e_axes": torch.from_numpy(self.data.ge2e_axes),
+            "rows": self.rows,
+            "space": {name: torch.from_numpy(values) for name, values in self.data.space.as_dict().items()},
         }
 
     def save(self) -> None:
@@ -96,6 +114,11 @@ class Trainer:
         temporary = self.folder / "checkpoint.pt.part"
         torch.save(self.state(), temporary)
         os.replace(temporary, self.folder / "checkpoint.pt")
+        if self.rows:
+            names = ["step", *sorted({name for row in self.rows for name in row} - {"step"})]
+            with (self.folder / "losses.csv").open("w", newline="") as stream:
+                csv.writer(stream).writerows([names, *[[row.get(name, "nan") for name in names] for row in self.rows]])
+            plots.losses(self.folder / "losses.csv", self.folder / "losses.png")
 
     def resume(self) -> None:
         path = self.folder / "checkpoint.pt"
@@ -106,10 +129,40 @@ class Trainer:
             raise ValueError(f"{path}: shape {state['shape']}, expected {self.model.shape.as_dict()}; move it away")
         for name in ("model", "average", "critic", "optimizer", "critic_optimizer"):
             getattr(self, name).load_state_dict(state[name])
-        self.step, self.spent_s = state["step"], state["elapsed_s"]
+        self.step, self.spent_s, self.rows = state["step"], state["elapsed_s"], state["rows"]
         self.random.bit_generator.state = state["random"]
         torch.set_rng_state(state["torch_random"])
         print(f"resumed at step {self.step}, {self.spent_s / 60:.1f} min", flush=True)
+
+    def start_from(self, path: Path) -> None:
+        """Takes the weights of another run's checkpoint, or of a finished `.puni`; what it lacks stays as it is."""
+        if path.suffix == ".puni":
+            model = restore.acoustic_of(path, *self.data.band_statistics())
+            self.model.load_state_dict(model.state_dict())
+            self.average.load_state_dict(model.state_dict())
+            return
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["shape"] != self.model.shape.as_dict():
+            raise ValueError(f"{path}: shape {state['shape']}, expected {self.model.shape.as_dict()}")
+        if "spectrum_axes" not in state.get("space", {}):
+            self.turn_to_space(state["average"])
+        missing, unknown = self.model.load_state_dict(state["average"], strict=False)
+        if unknown:
+            raise ValueError(f"{path}: unknown weights {', '.join(unknown)}")
+        self.average.load_state_dict(self.model.state_dict())
+        if "critic" in state:
+            self.critic.load_state_dict(state["critic"])
+        print(f"starts from {path}, without {', '.join(missing) or 'any missing'}", flush=True)
+
+    @staticmethod
+    def turn_to_space(weights: dict[str, Tensor]) -> None:
+        """Makes weights that knew vectors of GE2E alone read its part of the new ones, and nothing else of them."""
+        length = (1 + voice_space.SPECTRUM_SHARE**2 + voice_space.PITCH_SHARE**2) ** 0.5
+        for name in [name for name in weights if name.endswith("speaker.weight")]:
+            weights[name][:, : voice_space.TEACHER] *= length
+            weights[name][:, voice_space.TEACHER :] = 0
+        for name in [name for name in weights if ".voice_" in name]:
+            del weights[name]
 
     def elapsed_s(self) -> float:
         return self.spent_s + time.monotonic() - self.begin_s
@@ -127,8 +180,9 @@ class Trainer:
         inner = judged * (b.ids != units.SILENCE)
         yield "log_frames", weighted_mean(loss, inner + 0.1 * (judged - inner))
         # Huber again: creaky voice halves F0, or makes the tracker halve it.
-        loss = functional.smooth_l1_loss(pitch, b.prosody[..., 0], reduction="none", beta=0.15)
+        loss = functional.smooth_l1_loss(pitch, b.prosody[..., 0] - b.voice_pitch, reduction="none", beta=0.15)
         yield "pitch", weighted_mean(loss, judged * (b.prosody[..., 1] + 0.02))
+        yield "voice_pitch", (self.model.encoder.voice_pitch(b.speaker) - b.voice_pitch).abs().mean()
         loss = functional.binary_cross_entropy_with_logits(voiced, b.prosody[..., 1], reduction="none")
         yield "voiced", weighted_mean(loss, judged)
         yield "energy", weighted_mean((energy - b.prosody[..., 2]).square(), judged)
@@ -140,11 +194,30 @@ class Trainer:
             hidden = torch.gather(hidden, 1, b.owner[..., None].expand(-1, -1, hidden.shape[2]))
             made = self.model.decoder.normalized(hidden, b.place, b.prosody_frames(), b.speaker, b.frame_mask)
         target = (b.mel - self.model.decoder.mean) / self.model.decoder.deviation
+        # Above what the recording holds, whatever is made there is right.
+        target = torch.where(b.bands[:, None] > 0, target, made.detach())
         made, target = made * b.frame_mask, target * b.frame_mask
         found = dict(self.variance_losses(b, heads))
         found["mel"] = weighted_mean((made - target).abs().mean(-1, keepdim=True), b.frame_judged)
         found["structure"] = structure_loss(made, target, b.frame_judged)
+        found["heard_pitch"] = self.heard_pitch(self.model.decoder.denormalized(made), b)
+        if (loss := self.heard_speaker(made, target, b)) is not None:
+            found["likeness"] = loss
         return found, made, target
+
+    def heard_pitch(self, log_mel: Tensor, b: Batch) -> Tensor:
+        """How badly the runtime's pitch reader would find the recording's F0 in what was made."""
+        return train_pitch.loss_of(self.reader, log_mel, b.log_f0 * b.frame_judged[..., 0])
+
+    def heard_speaker(self, made: Tensor, target: Tensor, b: Batch) -> Tensor | None:
+        """How unlike the recorded speaker the first half of the batch sounds; None where all crops are too short."""
+        lengths = b.frame_mask[: len(made) // 2, :, 0].sum(1).long()
+        long = [i for i, length in enumerate(lengths.tolist()) if length >= likeness.SHORTEST_FRAMES]
+        if not long:
+            return None
+        count = int(min(lengths[i] for i in long))
+        denormalized = self.model.decoder.denormalized
+        return self.likeness.distance(denormalized(made[long, :count]), denormalized(target[long, :count])).mean()
 
     def critic_step(self, made: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Trains the critic on this batch; returns the student's losses by it."""
@@ -209,12 +282,16 @@ class Trainer:
         return f"held out: mel {np.mean(mel):.3f}, durations {np.mean(frames):.2f} frames, F0 {np.mean(f0) ** 0.5:.3f}"
 
     def report(self) -> None:
-        means = ", ".join(f"{name} {value / self.counted:.3f}" for name, value in self.sums.items())
-        print(f"{time.strftime('%H:%M:%S')} step {self.step}, {self.progress():.3f}: {means}", flush=True)
+        means = {name: value / self.counted for name, value in self.sums.items()}
+        self.rows.append({"step": self.step} | means)
+        told = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+        print(f"{time.strftime('%H:%M:%S')} step {self.step}, {self.progress():.3f}: {told}", flush=True)
         self.sums.clear()
         self.counted = 0
 
     def run(self) -> None:
+        if self.options.start and not (self.folder / "checkpoint.pt").exists():
+            self.start_from(self.options.start)
         self.resume()
         last = time.monotonic()
         while self.progress() < 1:
@@ -233,6 +310,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True, help="of training in all, resumed runs included")
+    parser.add_argument("--start", type=Path, help="checkpoint or .puni whose weights a new run starts from")
+    parser.add_argument("--name", default="acoustic", help="folder of the run within WORK")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--frames", type=int, default=224, help="longest crop")
     parser.add_argument("--rate", type=float, default=1.2e-3)
@@ -245,7 +324,7 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=0, help="width or depth; 0: usual")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    folder = options.work / "acoustic"
+    folder = options.work / options.name
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(Prepared(options.work), folder, options)
     count = sum(p.numel() for p in trainer.model.parameters())

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import istft, packed, plots, segments, source, spectral_loss, vocoder
+from . import istft, packed, plots, restore, segments, source, spectral_loss, vocoder
 
 CLIP_NORM = 5.0
 TERMS = ("resolution", "coherent", "mel")
@@ -32,6 +32,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=packed.default_work(), help="folder for features and checkpoints")
     parser.add_argument("--name", default="student", help="folder of this run within WORK/vocoder")
+    parser.add_argument("--start", type=Path, help="vocoder.pt or .puni whose weights a new run starts from")
     parser.add_argument("--steps", type=int, default=4700)
     parser.add_argument("--stop", type=int, help="end this run here; a later one goes on (default: at --steps)")
     parser.add_argument("--batch", type=int, default=8)
@@ -89,6 +90,8 @@ class Trainer:
         self.rows: list[list[float]] = []
         if (self.folder / "state.pt").exists():
             self.restore()
+        elif arguments.start:
+            self.start_from(arguments.start)
 
     def restore(self) -> None:
         state = torch.load(self.folder / "state.pt", map_location="cpu", weights_only=False)
@@ -97,6 +100,12 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.sampler.random.bit_generator.state = state["random"]
         self.step, self.rows = state["step"], state["rows"]
+
+    def start_from(self, path: Path) -> None:
+        """Takes the weights of another run's vocoder.pt, or of a finished `.puni`."""
+        weights = (restore.vocoder_of if path.suffix == ".puni" else vocoder.load)(path).state_dict()
+        self.model.load_state_dict(weights)
+        self.average.load_state_dict(weights)
 
     def save(self) -> None:
         state = {

@@ -1,0 +1,160 @@
+"""Networks to go on training from a finished `.puni`, for machines that have no checkpoints.
+
+Weights come back as the runtime multiplies with them, rounding included, and undo what the exporters folded: scales of
+bands, of layers and of speaker vectors. What a file does not hold (optimizers, critics) starts anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from pocketuni_tools.packing import Packed, unpack
+from pocketuni_tools.reader import read_model
+from torch import Tensor, nn
+
+from . import train_pitch, vocoder
+from .acoustic import SPEAKER, Acoustic, Decoder, Shape
+
+SPEAKER_SCALE = SPEAKER**0.5  # acoustic_graph.py folds it into the layers that read speaker vectors
+
+
+class Weights:
+    """Tensors of a file by name, as float32. Raises ValueError, naming what is not there."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        contents = read_model(path)
+        self.packed: dict[str, Packed] = contents.packed
+        self.towers = {graph.name: graph for graph in contents.towers}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.packed
+
+    def __call__(self, name: str) -> np.ndarray:
+        if name not in self.packed:
+            raise ValueError(f"{self.path}: expected a tensor {name!r}; is it a voice that distill.export wrote?")
+        return unpack(self.packed[name])
+
+    def count(self, form: str) -> int:
+        """How many tensors `form.format(0)`, `form.format(1)` ... there are."""
+        found = 0
+        while form.format(found) in self.packed:
+            found += 1
+        return found
+
+
+def shape_of(w: Weights) -> Shape:
+    """Widths and depths of the acoustic student in a file."""
+    e, d = "voice.encoder", "voice.decoder"
+    return Shape(
+        encoder=w(f"{e}.norm.weight").shape[0],
+        encoder_inner=w(f"{e}.stack.0.widen.weight").shape[0],
+        encoder_blocks=w.count(e + ".stack.{}.widen.weight"),
+        variance_inner=w(f"{e}.variance.0.widen.weight").shape[0],
+        variance_blocks=w.count(e + ".variance.{}.widen.weight"),
+        decoder=w(f"{d}.norm.weight").shape[0],
+        decoder_inner=w(f"{d}.stack.0.widen.weight").shape[0],
+        decoder_blocks=w.count(d + ".stack.{}.widen.weight"),
+        film=w(f"{e}.stack.speaker.weight").shape[0],
+    )
+
+
+def module_weights(w: Weights, tower: str, module: nn.Module) -> dict[str, np.ndarray]:
+    """Weights of an acoustic module, named as its tower's tensors are; layers that the file lacks are left out."""
+    found = {}
+    for name in module.state_dict():
+        layer, _, kind = name.replace(".blocks.", ".").rpartition(".")
+        stored = f"{tower}.{layer}.{kind}"
+        if layer.endswith(".film"):
+            parts = [w(f"{tower}.{layer.removesuffix('film')}{half}.{kind}") for half in ("scale", "shift")]
+            if kind == "bias":
+                parts[0] = parts[0] - 1.0
+            found[name] = np.concatenate(parts)
+        elif stored in w:
+            found[name] = w(stored)
+            if kind == "weight" and layer.rpartition(".")[2] in ("speaker", "voice_in", "tint"):
+                found[name] = found[name] / SPEAKER_SCALE
+    return found
+
+
+def unfold_bands(found: dict[str, np.ndarray], mean: np.ndarray, deviation: np.ndarray) -> None:
+    """The decoder's last layers give normalized bands again."""
+    for name in ("leave.weight", "tint.weight"):
+        if name in found:
+            found[name] = found[name] / deviation[:, None]
+    found["leave.bias"] = (found["leave.bias"] - mean) / deviation
+    found["mean"], found["deviation"] = mean, deviation
+
+
+def fill(module: nn.Module, found: dict[str, np.ndarray], optional: tuple[str, ...] = ()) -> None:
+    """Loads weights; those of `optional` layers may be absent."""
+    state = {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in found.items()}
+    missing, unknown = module.load_state_dict(state, strict=False)
+    if unknown or [name for name in missing if not name.startswith(optional)]:
+        raise ValueError(f"the file's towers lack {', '.join(missing)}; expected those of this version's export")
+
+
+def acoustic_of(path: Path, mean: np.ndarray, deviation: np.ndarray) -> Acoustic:
+    """The acoustic student of a `.puni`; `mean` and `deviation` `[80]` of the bands are those of the data to come."""
+    w = Weights(path)
+    model = Acoustic(shape_of(w))
+    fill(model.encoder, module_weights(w, "voice.encoder", model.encoder), ("voice_",))
+    found = module_weights(w, "voice.decoder", model.decoder)
+    unfold_bands(found, mean, deviation)
+    fill(model.decoder, found, ("tint",))
+    assert isinstance(model.decoder, Decoder)
+    return model
+
+
+def trunk_weights(w: Weights, prefix: str, model: nn.Module) -> dict[str, Tensor]:
+    """Weights of a pitch reader or a vocoder; its layers' scales have become ones."""
+    found = {}
+    for name, own in model.state_dict().items():
+        if name.endswith(".scale"):
+            found[name] = torch.ones_like(own)
+        elif name == "values":
+            found[name] = own
+        else:
+            value = torch.from_numpy(np.ascontiguousarray(w(f"{prefix}{name}")))
+            if name.endswith("depthwise.weight"):
+                value = value.t()[:, None]
+            elif name == "trunk.first.weight":
+                value = value.reshape(len(own), own.shape[2], own.shape[1]).transpose(1, 2)
+            found[name] = value
+    return found
+
+
+def config_of(w: Weights, prefix: str) -> vocoder.Config:
+    return vocoder.Config(
+        channels=w(f"{prefix}trunk.first.bias").shape[0],
+        hidden=w(f"{prefix}trunk.blocks.0.expand.bias").shape[0],
+        blocks=w.count(prefix + "trunk.blocks.{}.expand.weight"),
+    )
+
+
+def prefix_of(w: Weights, tower: str) -> str:
+    """What the tensors of a tower start with: its name where another tower has tensors of the same names."""
+    return f"{tower}.model." if f"{tower}.model.trunk.first.bias" in w else "model."
+
+
+def vocoder_of(path: Path) -> vocoder.Vocoder:
+    """The vocoder student of a `.puni`."""
+    w = Weights(path)
+    prefix = prefix_of(w, "voice.vocoder")
+    model = vocoder.Vocoder(config_of(w, prefix))
+    model.load_state_dict(trunk_weights(w, prefix, model))
+    return model
+
+
+def pitch_of(path: Path) -> train_pitch.PitchReader:
+    """The pitch reader of a `.puni`."""
+    w = Weights(path)
+    prefix = prefix_of(w, "voice.pitch")
+    model = train_pitch.PitchReader(config_of(w, prefix))
+    found = trunk_weights(w, prefix, model)
+    for name in ("head.weight", "head.bias"):  # the factor before its softmax has gone into it
+        found[name] = found[name] / train_pitch.SHARPEN
+    model.load_state_dict(found)
+    return model.eval()
