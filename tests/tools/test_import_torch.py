@@ -70,8 +70,69 @@ def test_transformer_encoder_with_padding():
     dynamic = {"ids": BATCH_TIME, "mask": BATCH_TIME}
     fused = compare(Encoder(), {"ids": ids, "mask": mask}, dynamic, other, 2e-5)
     assert ops(fused).count("attention") == 2
-    assert not set(ops(fused)) & {"softmax", "matmul", "expand", "gelu", "relu", "where", "not"}
-    assert {node.inputs[3] for node in fused.nodes if node.op == "attention"} == {"mask"}
+    assert not set(ops(fused)) & {"softmax", "matmul", "expand", "gelu", "relu", "where", "not", "reshape", "transpose"}
+    assert {node.inputs[1] for node in fused.nodes if node.op == "attention"} == {"mask"}  # q, k and v are packed
+
+
+class Attending(nn.Module):
+    """nn.MultiheadAttention as it is called most: with its weights, which nobody reads, or without."""
+
+    def __init__(self, weights, **options):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(32, 4, **options)
+        self.weights = weights
+
+    def forward(self, x):
+        return x + self.attention(x, x, x, need_weights=self.weights)[0]
+
+
+@pytest.mark.parametrize("weights", [True, False], ids=["weights", "no weights"])
+def test_multihead_attention_is_three_nodes(weights):
+    fused = compare(
+        Attending(weights, batch_first=True),
+        {"x": torch.randn(2, 7, 32)},
+        {"x": BATCH_TIME},
+        {"x": torch.randn(5, 3, 32)},
+    )
+    assert ops(fused) == ["linear", "attention", "linear"]
+    assert fused.nodes[1].attributes["packed"] == 1 and fused.nodes[1].attributes["heads"] == 4
+    assert len(fused.nodes[2].inputs) == 4  # the residual
+
+
+def test_multihead_attention_with_time_first_is_turned_once():
+    dynamic = {"x": {0: "time", 1: "batch"}}
+    fused = compare(Attending(False), {"x": torch.randn(7, 2, 32)}, dynamic, {"x": torch.randn(3, 5, 32)})
+    assert ops(fused) == ["linear", "transpose", "attention", "linear", "transpose", "add"]
+    assert fused.nodes[2].attributes["packed"] == 1
+
+
+class Crossing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+
+    def forward(self, x, y):
+        return self.attention(x, y, y, need_weights=False)[0]
+
+
+def test_attention_to_another_sequence():
+    dynamic = {"x": BATCH_TIME, "y": {0: "batch", 1: "keys"}}
+    sizes = [{"x": torch.randn(b, t, 32), "y": torch.randn(b, k, 32)} for b, t, k in ((2, 7, 5), (3, 1, 4))]
+    fused = compare(Crossing(), sizes[0], dynamic, sizes[1])
+    assert ops(fused) == ["linear", "linear", "slice", "slice", "attention", "linear"]
+
+
+@pytest.mark.parametrize("norm_first", [False, True], ids=["post-norm", "pre-norm"])
+def test_transformer_encoder_layer_is_seven_nodes(norm_first):
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=norm_first)
+    encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    fused = compare(encoder, {"src": torch.randn(2, 7, 32)}, {"src": BATCH_TIME}, {"src": torch.randn(5, 3, 32)}, 2e-5)
+    body = ["linear", "attention", "linear"], ["linear", "linear"]
+    expected = [*body[0], "layer_norm", *body[1], "layer_norm"]
+    if norm_first:
+        expected = ["layer_norm", *body[0], "layer_norm", *body[1]]
+    assert ops(fused) == expected * 2
+    assert all(node.attributes["packed"] == 1 for node in fused.nodes if node.op == "attention")
 
 
 class Grouped(nn.Module):

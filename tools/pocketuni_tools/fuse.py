@@ -14,6 +14,7 @@ from .fuse_elementwise import named_function
 from .fuse_layout import LAYOUT_RULES
 from .fuse_norms import NORM_RULES
 from .fuse_pool import POOL_RULES
+from .fuse_views import HEAD_RULES, VIEW_RULES
 from .ir import Graph, Node
 from .rewrite import DERIVED, View, apply, scaled
 from .simplify import simplify
@@ -236,6 +237,7 @@ def fuse(graph: Graph) -> Graph:
     apply(graph, linear_bias)
     apply(graph, named_function)
     apply(graph, *NORM_RULES)
+    apply(graph, *HEAD_RULES)
     apply(graph, *ATTENTION_RULES)
     apply(graph, *POOL_RULES)
     simplify(graph)
@@ -243,6 +245,7 @@ def fuse(graph: Graph) -> Graph:
     apply(graph, linear_scale, sink_scale)
     simplify(graph)
     apply(graph, *MASK_RULES)
+    apply(graph, *VIEW_RULES)
     apply(graph, *PACK_RULES)
     apply(graph, *CONV_RULES)
     apply(graph, linear_bias, linear_activation, linear_residual)

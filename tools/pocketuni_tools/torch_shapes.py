@@ -35,7 +35,13 @@ def identity(b: Importer, node: Node, a: Args) -> Any:
 
 @handles("view", "_unsafe_view", "reshape", "flatten", "unflatten", "view_copy", "squeeze", "view_as", "reshape_as")
 def view(b: Importer, node: Node, a: Args) -> str:
-    return b.reshape(b.operand(a.self), b.shape(node))
+    shape = b.shape(node)
+    sizes = getattr(a, "size", None) or getattr(a, "shape", None)
+    if None in shape and isinstance(sizes, (list, tuple)) and len(sizes) == len(shape):
+        # What the call itself says is plainer than an expression: of two batches that are one, say.
+        told = [b.dim(size) for size in sizes]
+        shape = tuple(size if size not in (None, -1) else given for size, given in zip(told, shape, strict=True))
+    return b.reshape(b.operand(a.self), shape)
 
 
 @handles("unsqueeze")
