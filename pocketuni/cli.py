@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -112,16 +113,25 @@ def voices(args: argparse.Namespace) -> int:
     return voices(args)
 
 
-def convert(arguments: Sequence[str]) -> int:
+TOOLS = {
+    "convert": ("convert", "main"),
+    "compare": ("compare", "main"),
+    "pack": ("pack", "pack_main"),
+    "unpack": ("pack", "unpack_main"),
+}  # commands of pocketuni_tools: module and function
+
+
+def tool(command: str, arguments: Sequence[str]) -> int:
     """Hands over to pocketuni_tools, which the extra `tools` completes."""
+    module, function = TOOLS[command]
     try:
-        from pocketuni_tools.convert import main as convert_main
+        main = getattr(importlib.import_module(f"pocketuni_tools.{module}"), function)
     except ImportError as error:
         if error.name is None or error.name.split(".")[0] == "pocketuni_tools":
             raise
-        text = f"convert needs the package {error.name}: pip install 'pocketuni[tools]'"
+        text = f"{command} needs the package {error.name}: pip install 'pocketuni[tools]'"
         raise ImportError(text, name=error.name) from error
-    return convert_main(list(arguments)) or 0
+    return main(list(arguments)) or 0
 
 
 class UsageError(Exception):
@@ -213,12 +223,15 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="print one JSON object")
 
     add("convert", lambda args: 0, "make a model file from a checkpoint or a graph", CONVERT_EXAMPLES)
+    add("compare", lambda args: 0, "print the error behind every layer of a model against its ONNX source")
+    add("pack", lambda args: 0, "put the towers of model files into one file")
+    add("unpack", lambda args: 0, "write some towers of a file into another")
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    if arguments and arguments[0] == "convert":
-        return convert(arguments[1:])  # its own parser knows its options and its --help
+    if arguments and arguments[0] in TOOLS:
+        return tool(arguments[0], arguments[1:])  # its own parser knows its options and its --help
     parser = make_parser()
     args = parser.parse_args(arguments)
     try:

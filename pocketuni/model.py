@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, speech
+from . import _core, perception, speech
 from .embedding import TextEmbedder
+from .perception import Label
 from .streaming import TowerStream
 
 MAX_THREADS = 64
@@ -265,6 +266,26 @@ class Model:
         Other arguments and errors are those of `say`. Ends early with `close()`, with a `with` block, or forgotten.
         """
         return speech.SpeechStream(speech.start(self, voice, speed, pitch, volume, seed, chunk_frames), text)
+
+    def see(self, image: Any, tower: str | None = None) -> list[Label] | np.ndarray:
+        """What a picture shows: labels with probabilities, the most probable first; without labels in the file the
+        tower's first output as it is (an embedding, say).
+
+        image: a path, a PIL image, or an array [height, width(, 1, 3 or 4)] of uint8 or floats from 0 to 1; it is
+        resized and scaled as the file says. tower: which one, where several take pictures.
+        Raises ValueError for what is no picture and a model without such a tower, OSError for a file that cannot be
+        read, ImportError where Pillow is needed and missing.
+        """
+        return perception.see(self, image, tower)
+
+    def hear(self, samples: npt.ArrayLike, rate_hz: int, tower: str | None = None) -> list[Label] | np.ndarray:
+        """What a recording holds, as `see` for pictures.
+
+        samples: [n] or [n, channels], floats from -1 to 1 or integers; rate_hz: 1,000 to 192,000. A tower with state
+        hears the recording in chunks, and its outputs come one after another.
+        Raises ValueError for an empty recording, one that is not finite, and a model without such a tower.
+        """
+        return perception.hear(self, samples, rate_hz, tower)
 
     def blob(self, name: str) -> bytes:
         """A file stored in the model, e.g. a tokenizer. Raises ValueError when there is none of that name."""

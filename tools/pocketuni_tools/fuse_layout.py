@@ -116,11 +116,29 @@ def sink_concat(view: View, node: Node) -> bool:
     if node.op != "concat":
         return False
     found = [turned(view, operand) for operand in node.inputs]
-    if None in found or len({tuple(item[1]) for item in found}) != 1:
+    perm = next((item[1] for item in found if item is not None), None)
+    if perm is None:
         return False
-    perm = found[0][1]
-    axis = perm[node.attributes["axis"] % len(perm)]
-    return behind(view, node, perm, "concat", [item[0] for item in found], axis=axis)
+    fillers = [filler(view, operand) for operand in node.inputs]
+    if any(item is None and other is None for item, other in zip(found, fillers, strict=True)):
+        return False
+    parts = []
+    for operand, item, number in zip(node.inputs, found, fillers, strict=True):
+        parts.append(item[0] if item is not None else turned_filler(view, node, operand, number, perm))
+    return behind(view, node, perm, "concat", parts, axis=perm[node.attributes["axis"] % len(perm)])
+
+
+def filler(view: View, operand: str) -> str | None:
+    """The constant of one element that an operand repeats (padding), or None."""
+    node = view.maker(operand, "expand")
+    return node.inputs[0] if node is not None and view.scalar(node.inputs[0]) is not None else None
+
+
+def turned_filler(view: View, node: Node, operand: str, number: str, perm: list[int]) -> str:
+    shape = back(perm, view.shape(operand))
+    single = view.derived((number, "single"), number, lambda: view.constant(number).reshape(()))
+    value = Value(f"{operand}_rows", view.graph.dtype_of(operand), tuple(shape))
+    return view.insert(node, "expand", [single], value, shape=shape)
 
 
 LAYOUT_RULES = (sink_elementwise, sink_along, sink_concat)

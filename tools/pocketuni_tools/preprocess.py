@@ -16,7 +16,7 @@ def number(text: str, what: str) -> float:
     try:
         return float(Fraction(text))
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{what} is {text!r}, expected a number or a fraction such as 1/255") from None
+        raise ValueError(f"--preprocess: {what} is {text!r}, expected a number or a fraction such as 1/255") from None
 
 
 def numbers(text: str, what: str) -> list[float]:

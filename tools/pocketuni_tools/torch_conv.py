@@ -41,24 +41,32 @@ def paddings(b: Importer, padding: int | str | list[int], span: int) -> tuple[in
 
 @handles("constant_pad_nd", "pad")
 def pad(b: Importer, node: Node, a: Args) -> str:
-    """Zeros (or another number) around the last axis. A convolution that reads the result takes zeros as its own."""
+    """Zeros (or another number) around the last axes. A convolution over time that reads the result takes zeros around
+    the last axis as its own."""
     if getattr(a, "mode", "constant") != "constant":
         raise b.unsupported(f"mode {a.mode!r}")
-    if len(a.pad) != 2 or min(a.pad) < 0:
-        raise b.unsupported(f"pad={list(a.pad)}, only the last axis can be made longer")
-    x, shape, dtype = b.operand(a.input if hasattr(a, "input") else a.self), b.shape(node), b.dtype(node)
-    value = a.value or 0
+    if min(a.pad) < 0:
+        raise b.unsupported(f"pad={list(a.pad)}, which cuts")
+    source, rank = b.operand(a.input if hasattr(a, "input") else a.self), len(b.shape(node))
+    x, value = source, a.value or 0
+    for back, (before, after) in enumerate(zip(a.pad[::2], a.pad[1::2], strict=True), 1):
+        x = pad_axis(b, node, x, rank - back, before, after, value)
+    if value == 0 and len(a.pad) == 2 and x != source:
+        b.padded[x] = (source, a.pad[0], a.pad[1])
+    return x
+
+
+def pad_axis(b: Importer, node: Node, x: str, axis: int, before: int, after: int, value: float) -> str:
+    shape = tuple(b.graph.shape_of(x))
+    longer = b.shape(node)[axis]
     parts = [x]
-    for place, count in ((0, a.pad[0]), (len(parts) + 1, a.pad[1])):
+    for place, count in ((0, before), (2, after)):
         if count:
             filler = b.operand(torch.full((1,) * len(shape), value).to(node.meta["val"].dtype))
-            parts.insert(place, b.expand(filler, (*shape[:-1], count)))
+            parts.insert(place, b.expand(filler, (*shape[:axis], count, *shape[axis + 1 :])))
     if len(parts) == 1:
         return x
-    out = b.emit("concat", parts, dtype, shape, axis=len(shape) - 1)
-    if value == 0:
-        b.padded[out] = (x, a.pad[0], a.pad[1])
-    return out
+    return b.emit("concat", parts, b.dtype(node), (*shape[:axis], longer, *shape[axis + 1 :]), axis=axis)
 
 
 @handles("conv1d", "convolution")

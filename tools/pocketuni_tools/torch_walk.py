@@ -2,7 +2,7 @@
 
 The program is walked once, in order. Values that depend on no input are computed with torch on the way (constant
 folding); everything else becomes nodes. Handlers of single operators are in torch_ops.py (arithmetic, normalization,
-attention), torch_conv.py (convolutions) and torch_shapes.py (shapes, indexing, creation); each is found by the
+attention), torch_conv.py, torch_picture.py and torch_shapes.py (shapes, indexing, creation); each is found by the
 operator's name.
 """
 
