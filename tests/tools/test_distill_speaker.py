@@ -13,14 +13,14 @@ from distill.disturbances import SILENT, Severity, disturb  # noqa: E402
 from distill.evaluate_speaker import equal_error, identified, telephone  # noqa: E402
 from distill.mel import RATE_HZ, log_mel  # noqa: E402
 from distill.packed import Entry  # noqa: E402
-from distill.speaker_data import plan  # noqa: E402
+from distill.speaker_data import MORE_SHIFTS, chunks, plan  # noqa: E402
 from distill.speaker_graph import activity_graph, head_graph, speaker_graph  # noqa: E402
-from distill.speaker_tower import Depthwise, Shape, SpeakerTower, statistics  # noqa: E402
+from distill.speaker_tower import Depthwise, Head, Shape, SpeakerTower, statistics  # noqa: E402
 from distill.timed_run import TimedRun  # noqa: E402
 from pocketuni_tools.evaluate import evaluate  # noqa: E402
 from pocketuni_tools.writer import write_model  # noqa: E402
 
-SMALL = Shape(channels=32, inner=48, blocks=2, features=24, head=40)
+SMALL = Shape(channels=32, inner=48, blocks=2, features=24)
 
 
 def shaken(model):
@@ -34,7 +34,10 @@ def shaken(model):
 @pytest.fixture(scope="module")
 def speaker():
     torch.manual_seed(0)
-    return shaken(SpeakerTower(SMALL))
+    model = SpeakerTower(SMALL)
+    model.head.mean.normal_()
+    model.head.deviation.uniform_(0.5, 2.0)
+    return shaken(model)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,10 @@ def test_every_shift_is_another_voice_and_held_out_speakers_have_none():
     trained = [item.voice for item in items if item.training]
     assert len(set(trained)) == len(trained) == 27 * 5 + 1 + (30 % 3 == 0)
     assert not {v.split("*")[0] for v in trained} & {i.voice.split("*")[0] for i in held_out}
+    ordered = [item for group in chunks(items, entries, np.random.default_rng(0)) for item in group]
+    more = [item for item in ordered if item.shift in MORE_SHIFTS]
+    assert len(ordered) == len(items) + 27 * len(MORE_SHIFTS) and len(more) == 27 * len(MORE_SHIFTS)
+    assert not {item.voice for item in more} & {item.voice for item in items}
 
 
 # -- disturbances
@@ -144,6 +151,19 @@ def test_statistics_are_those_of_the_frames_with_speech():
         chosen = features[i][mask[i] > 0]
         wanted = torch.cat([chosen.mean(0), chosen.std(0, unbiased=False)])
         assert torch.allclose(found[i], wanted, atol=1e-4)
+
+
+def test_the_head_is_the_ridge_regression():
+    torch.manual_seed(6)
+    head = Head(5)
+    stats = torch.randn(400, 5) * torch.tensor([1.0, 5.0, 0.1, 1.0, 2.0]) + 3
+    matrix = torch.randn(192, 5)
+    vectors = stats @ matrix.T
+    head.fit(stats, vectors, ridge=1e-6)
+    wanted = torch.nn.functional.normalize(vectors, dim=1)
+    assert torch.allclose(head(stats), wanted, atol=1e-3)
+    weight, bias = head.folded()
+    assert torch.allclose(torch.nn.functional.normalize(stats @ weight.T + bias, dim=1), wanted, atol=1e-3)
 
 
 def test_the_gate_looks_no_further_ahead_than_it_says(activity):

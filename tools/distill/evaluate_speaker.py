@@ -1,6 +1,6 @@
 """Judges voices from recordings on speakers that were never trained on, through rooms, noise and telephones.
 
-    python -m distill.evaluate_speaker --work WORK [--model voice.puni]
+    python -m distill.evaluate_speaker --work WORK [--model voice.puni] [--only gate]
 
 Prints likeness to the teacher, equal error rates, identification, how near a voice of so many seconds is to the
 speaker's long-run voice, how alike successive stretches of one and of two speakers are, and how often the gate decides
@@ -70,11 +70,15 @@ CONDITIONS: dict[str, Callable[[np.ndarray, np.random.Generator, list[np.ndarray
 
 @dataclass
 class Towers:
-    """features: mel `[T, 80]` -> `[T, C]`; head: `[2 C]` -> `[192]`; activity: mel -> logit `[T]`."""
+    """features: mel `[T, 80]` -> `[T, C]`; head: `[2 C]` -> `[192]`; activity: mel -> logit `[T]`.
+
+    taught: how many of the 192 the teacher has an opinion on (voice_space.py).
+    """
 
     features: Callable[[np.ndarray], np.ndarray]
     head: Callable[[np.ndarray], np.ndarray]
     activity: Callable[[np.ndarray], np.ndarray]
+    taught: int = speakers.VECTOR
 
     def vector(self, features: np.ndarray) -> np.ndarray:
         """Frames of speech `[T, C]` -> speaker vector, as csrc/speech/speaker_pool.cc makes it."""
@@ -98,14 +102,19 @@ def trained_towers(work: Path) -> Towers:
     )
 
 
-def stored_towers(path: Path) -> Towers:
+def stored_towers(path: Path, work: Path) -> Towers:
     import pocketuni
+    from pocketuni_tools.reader import read_model
+
+    from . import add_towers, voice_space
 
     towers = pocketuni.Model(str(path)).towers
+    alone = read_model(path).blobs.get(add_towers.SPACE) == add_towers.ge2e_space(work)
     return Towers(
         lambda mel: towers["voice.speaker"].run(mel=mel[None])["features"][0],
         lambda stats: towers["voice.speaker_head"].run(stats=stats[None])["speaker"][0],
         lambda mel: towers["voice.activity"].run(mel=mel[None])["speech"][0],
+        speakers.VECTOR if alone else voice_space.TEACHER,
     )
 
 
@@ -145,7 +154,7 @@ class Judge:
         import soxr
 
         windows = ge2e_windows(self.teacher, soxr.resample(audio, RATE_HZ, speakers.RATE_HZ)).mean(0)
-        return speakers.project(windows / np.linalg.norm(windows), self.mean, self.axes)
+        return speakers.project(windows / np.linalg.norm(windows), self.mean, self.axes[: self.towers.taught])
 
     def mel(self, audio: np.ndarray) -> np.ndarray:
         return log_mel(torch.from_numpy(audio)[None])[0].numpy()
@@ -208,8 +217,9 @@ def judge_condition(towers: Towers, heard: list[Heard], clean: list[Heard]) -> d
     ours, taught, teacher = (np.stack([getattr(h, n) for h in heard]) for n in ("vector", "taught", "teacher"))
     references = np.stack([h.vector for h in clean])
     same, other = pair_similarities(ours, owners)
+    opinion = ours[:, : towers.taught] / np.linalg.norm(ours[:, : towers.taught], axis=1, keepdims=True)
     found = {
-        "cosine to clean GE2E": float((ours * taught).sum(1).mean()),
+        "cosine to clean GE2E": float((opinion * taught).sum(1).mean()),
         "GE2E's own": float((teacher * taught).sum(1).mean()),
         "same": float(same.mean()),
         "different": float(other.mean()),
@@ -248,6 +258,46 @@ def stretch_likeness(towers: Towers, heard: list[Heard]) -> dict[str, object]:
         "two speakers": np.percentile(other, percentiles).round(2).tolist(),
         "EER": round(eer, 3),
         "at": round(limit, 2),
+    }
+
+
+def group_cosine(vectors: np.ndarray) -> float:
+    """Cosine between the middles of the two groups into which csrc/speech/speaker_pool.cc sorts stretches `[N, 192]`;
+    1 where the smaller group has less than two."""
+    alike = vectors @ vectors.T
+    middles = vectors[list(np.unravel_index(np.argmin(alike), alike.shape))]
+    for _ in range(4):
+        first = vectors @ middles[0] >= vectors @ middles[1]
+        if not 0 < first.sum() < len(vectors):
+            return 1.0
+        middles = np.stack([vectors[first].sum(0), vectors[~first].sum(0)])
+        middles /= np.linalg.norm(middles, axis=1, keepdims=True)
+    return float(middles[0] @ middles[1]) if min(first.sum(), (~first).sum()) >= 2 else 1.0
+
+
+def several_speakers(towers: Towers, heard: list[Heard]) -> dict[str, object]:
+    """`group_cosine` of 4 to 16 stretches of one speaker, and of two who share them: percentiles, and at each limit how
+    often one is taken for two and two for one."""
+    cut = list(stretches(heard, STRETCH_FRAMES))
+    vectors, owners = np.stack([towers.vector(some) for _, some, _ in cut]), np.array([name for name, *_ in cut])
+    random = np.random.default_rng(5)
+    names = np.unique(owners)
+    one, two = [], []
+    for _ in range(400):
+        count = int(random.integers(4, 17))
+        a, b = random.choice(names, 2, replace=False)
+        of_a, of_b = np.flatnonzero(owners == a), np.flatnonzero(owners == b)
+        one.append(group_cosine(vectors[random.choice(of_a, min(count, len(of_a)), replace=False)]))
+        parts = [random.choice(some, min(count // 2, len(some)), replace=False) for some in (of_a, of_b)]
+        two.append(group_cosine(vectors[np.concatenate(parts)]))
+    limits = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+    return {
+        "one speaker": np.percentile(one, (1, 5, 25, 50)).round(2).tolist(),
+        "two speakers": np.percentile(two, (50, 75, 95, 99)).round(2).tolist(),
+        "limits": {
+            str(x): [round(float(np.mean(np.array(one) < x)), 3), round(float(np.mean(np.array(two) >= x)), 3)]
+            for x in limits
+        },
     }
 
 
@@ -295,20 +345,22 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=packed.default_data())
     parser.add_argument("--model", type=Path, help="a model file, to be judged instead of the checkpoints")
+    parser.add_argument("--only", choices=("speaker", "gate"), help="one half of it")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    towers = stored_towers(options.model) if options.model else trained_towers(options.work)
+    towers = stored_towers(options.model, options.work) if options.model else trained_towers(options.work)
     judge = Judge(options.work, options.data, towers)
     clean: list[Heard] = []
-    for name in CONDITIONS:
+    for name in CONDITIONS if options.only != "gate" else ():
         heard = judge.hear(name)
         clean = clean or heard
         figures = {key: round(value, 3) for key, value in judge_condition(towers, heard, clean).items()}
         print(json.dumps({name: figures}), flush=True)
         if name in ("clean", "laptop"):
             print(json.dumps({f"{name}: cosine to the long run by seconds": confidence_curve(towers, heard)}))
-            print(json.dumps({f"{name}: stretches of 2 s": stretch_likeness(towers, heard)}), flush=True)
-    for name, row in judge_gate(judge).items():
+            print(json.dumps({f"{name}: stretches of 2 s": stretch_likeness(towers, heard)}))
+            print(json.dumps({f"{name}: groups of stretches": several_speakers(towers, heard)}), flush=True)
+    for name, row in judge_gate(judge).items() if options.only != "speaker" else ():
         print(json.dumps({f"gate, {name}": row}), flush=True)
 
 

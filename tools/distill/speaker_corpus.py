@@ -33,6 +33,11 @@ class Recording:
     voice: int
     item: Item
 
+    @property
+    def speaker(self) -> str:
+        """Who it is at the speed of the recording."""
+        return self.item.voice.partition("*")[0]
+
     def embedding(self, begin: int, end: int) -> np.ndarray:
         """The teacher's mean `[256]` over the windows that lie within frames `begin .. end`, or the nearest one's."""
         starts = np.arange(len(self.windows)) * FRAMES_PER_WINDOW_STEP
@@ -100,10 +105,10 @@ class Crops:
 
 
 class CropSampler:
-    """Half of the crops by voices, half by hours; half of them in a room."""
+    """Half of the crops by voices, half by hours; a share of them in a room."""
 
-    def __init__(self, corpus: Corpus, random: np.random.Generator):
-        self.corpus, self.random = corpus, random
+    def __init__(self, corpus: Corpus, random: np.random.Generator, in_room: float = 0.5):
+        self.corpus, self.random, self.in_room = corpus, random, in_room
         lengths = np.array([r.item.frames for r in corpus.training], np.float64)
         self.by_length = np.cumsum(lengths) / lengths.sum()
         self.by_voice: list[list[int]] = [[] for _ in corpus.voices]
@@ -129,7 +134,7 @@ class CropSampler:
                 said = r.speech[begin : begin + frames].astype(np.float32)
                 if (said > SPEECH).mean() >= least_speech:
                     break
-            source = r.room if self.random.random() < 0.5 else r.clean
+            source = r.room if self.random.random() < self.in_room else r.clean
             mels.append(source[begin : begin + frames].astype(np.float32))
             speech.append(said)
             chosen.append(r)

@@ -26,6 +26,7 @@ from . import disturbances, packed, speakers
 from .mel import HOP_SAMPLES, MELS, RATE_HZ, log_mel
 
 SHIFTS = (0.84, 0.91, 1.09, 1.19)
+MORE_SHIFTS = (0.875, 0.95, 1.045, 1.14)  # of librispeech-voices: what limits the student is how many voices it hears
 VALIDATION_STEP = 12  # every so many-th speaker of librispeech-voices is kept out of training
 MOST_S = 20.0
 CHUNK = 48  # recordings computed and stored at once
@@ -67,17 +68,26 @@ def plan(entries: list[packed.Entry]) -> list[Item]:
     return items
 
 
+def plan_more(entries: list[packed.Entry], items: list[Item]) -> list[Item]:
+    """The recordings of librispeech-voices that are trained on, at more speeds."""
+    chosen = [i for i in items if i.training and i.shift == 1.0 and entries[i.pack].corpus == "librispeech-voices"]
+    return [Item(i.pack, shift, f"{i.voice.split('*')[0]}*{shift:g}", True) for i in chosen for shift in MORE_SHIFTS]
+
+
 def chunks(items: list[Item], entries: list[packed.Entry], random: np.random.Generator) -> list[list[Item]]:
     """Groups in the order in which they are computed: every second one of librispeech-voices and the validation, so
     that the first few chunks already hold many voices and a fair sample of the rest."""
     shuffled = [items[i] for i in random.permutation(len(items))]
 
-    def groups(first: bool) -> list[list[Item]]:
-        some = [i for i in shuffled if first == (entries[i.pack].corpus == "librispeech-voices" or not i.training)]
+    def groups(some: list[Item]) -> list[list[Item]]:
         return [some[a : a + CHUNK] for a in range(0, len(some), CHUNK)]
 
-    pairs = zip_longest(groups(True), groups(False))
-    return [group for pair in pairs for group in pair if group]
+    first = [entries[i.pack].corpus == "librispeech-voices" or not i.training for i in shuffled]
+    parts = ([i for i, is_first in zip(shuffled, first, strict=True) if is_first == wanted] for wanted in (True, False))
+    pairs = zip_longest(*map(groups, parts))
+    more = plan_more(entries, items)
+    ordered = [group for pair in pairs for group in pair if group]
+    return ordered + groups([more[i] for i in random.permutation(len(more))])
 
 
 class Silero:
@@ -215,7 +225,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=packed.default_data())
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--limit", type=int, default=0, help="only so many chunks: for a trial, or to start early")
+    parser.add_argument("--limit", type=int, default=0, help="only so many chunks, for a trial")
+    parser.add_argument("--cached", action="store_true", help="pack what the cache holds: to start training early")
+    parser.add_argument("--first", type=int, default=0, help="begin with this chunk; earlier ones come last")
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = options.work / "speaker"
@@ -226,14 +238,17 @@ def main() -> None:
     groups = chunks(items, pack.entries, np.random.default_rng(options.seed))
     jobs = [(cache / f"{i:04d}.npz", some, 100003 * (i + 1)) for i, some in enumerate(groups)]
     jobs = jobs[: options.limit] if options.limit else jobs
+    total = sum(len(some) for _, some, _ in jobs)
+    if options.cached:
+        jobs = [job for job in jobs if job[0].exists()]
     begin, done = time.monotonic(), 0
     if not (folder / "noise.npy").exists():
         np.save(folder / "noise.npy", make_noises(pack, options.seed))
         print(f"noises: {time.monotonic() - begin:.0f} s", flush=True)
     with multiprocessing.get_context("spawn").Pool(options.jobs, start_worker, (options.work, options.data)) as pool:
-        for count in pool.imap(compute_chunk, jobs):
+        for count in pool.imap(compute_chunk, jobs[options.first :] + jobs[: options.first]):
             done += count
-            print(f"{done}/{len(items)} {time.monotonic() - begin:.0f} s", flush=True)
+            print(f"{done}/{total} {time.monotonic() - begin:.0f} s", flush=True)
     items = join(folder, jobs)
     (folder / "index.json").write_text(json.dumps([asdict(item) for item in items], indent=0), encoding="utf-8")
     hours = sum(item.frames for item in items) * HOP_SAMPLES / RATE_HZ / 3600

@@ -73,10 +73,8 @@ def head_graph(model: SpeakerTower) -> TowerBuilder:
     stats = b.input("stats", "float32", 1, 2 * width)
     limits = np.where(np.arange(2 * width) < width, NO_LIMIT, SMALLEST_VARIANCE**0.5)
     x = b.emit("maximum", [stats, b.constant("limits", limits)], "limited", (1, 2 * width))
-    first, last = model.head[0], model.head[2]
-    assert isinstance(first, torch.nn.Linear) and isinstance(last, torch.nn.Linear)
-    x = b.module(x, "first", first, precision="f16", activation="gelu_tanh")
-    x = b.module(x, "last", last, precision="f16")
+    weight, bias = (array(x) for x in model.head.folded())
+    x = b.linear(x, "linear", weight, bias, precision="f16")
     b.output(b.emit("l2_normalize", [x], "unit", (1, SPEAKER), eps=1e-12), "speaker")
     return b
 

@@ -94,6 +94,36 @@ class Enter(nn.Module):
         return self.linear(torch.cat([x[:, k : k + count] for k in range(self.taps)], dim=2)).float()
 
 
+class Head(nn.Module):
+    """Statistics, standardized, through one matrix. Two layers learn the voices of the training by heart: with the same
+    features they came to a cosine of 0.45 to the teacher on unseen speakers, this to 0.57."""
+
+    def __init__(self, statistics: int):
+        super().__init__()
+        self.linear = nn.Linear(statistics, SPEAKER)
+        self.register_buffer("mean", torch.zeros(statistics))
+        self.register_buffer("deviation", torch.ones(statistics))
+
+    def forward(self, stats: Tensor) -> Tensor:
+        return functional.normalize(self.linear((stats - self.mean) / self.deviation).float(), dim=-1)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Matrix and bias that take the statistics as they are."""
+        weight = self.linear.weight / self.deviation
+        return weight, self.linear.bias - weight @ self.mean
+
+    @torch.no_grad()
+    def fit(self, stats: Tensor, vectors: Tensor, ridge: float) -> None:
+        """Sets all of it to the ridge regression of vectors `[N, 192]` on statistics `[N, C]`."""
+        self.mean.copy_(stats.mean(0))
+        self.deviation.copy_(stats.std(0) + 1e-5)
+        x = ((stats - self.mean) / self.deviation).double()
+        middle = vectors.double().mean(0)
+        gram = x.T @ x + ridge * torch.eye(x.shape[1], dtype=torch.float64)
+        self.linear.weight.copy_(torch.linalg.solve(gram, x.T @ (vectors.double() - middle)).T)
+        self.linear.bias.copy_(middle)
+
+
 @dataclass(frozen=True)
 class Shape:
     """Widths and depths; stored in checkpoints."""
@@ -102,7 +132,6 @@ class Shape:
     inner: int = 320
     blocks: int = 5
     features: int = 160
-    head: int = 256
 
 
 class SpeakerTower(nn.Module):
@@ -118,9 +147,7 @@ class SpeakerTower(nn.Module):
         )
         self.norm = nn.LayerNorm(s.channels, eps=1e-5)
         self.leave = nn.Linear(s.channels, s.features)
-        self.head = nn.Sequential(
-            nn.Linear(2 * s.features, s.head), nn.GELU(approximate="tanh"), nn.Linear(s.head, SPEAKER)
-        )
+        self.head = Head(2 * s.features)
 
     def features(self, log_mel: Tensor) -> Tensor:
         """Tower `voice.speaker`: log-mel `[B, T, 80]` -> `[B, T, features]`."""
@@ -131,7 +158,7 @@ class SpeakerTower(nn.Module):
 
     def speaker(self, stats: Tensor) -> Tensor:
         """Tower `voice.speaker_head`: statistics `[B, 2 features]` -> vectors `[B, 192]` of unit length."""
-        return functional.normalize(self.head(stats).float(), dim=-1)
+        return self.head(stats)
 
     def forward(self, log_mel: Tensor, mask: Tensor) -> Tensor:
         """Log-mel `[B, T, 80]`, mask `[B, T]`, 1 for speech -> vectors `[B, 192]`."""

@@ -110,7 +110,7 @@ class TimedRun:
             self.rows.append(row)
             print(f"  held out: {figures(found)}", flush=True)
             with (table := self.folder / f"{self.name}.csv").open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, list(row))
+                writer = csv.DictWriter(stream, list(row), restval="nan", extrasaction="ignore")  # losses may change
                 writer.writeheader()
                 writer.writerows(self.rows)
             plots.losses(table, self.folder / f"{self.name}.png")
