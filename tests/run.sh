@@ -15,6 +15,7 @@ python -m pip install -q .
 
 cmake -S . -B build/tests -G Ninja -DPOCKETUNI_TESTS=ON >/dev/null
 cmake --build build/tests
-ctest --test-dir build/tests --output-on-failure
-# Not `python -m pytest`: that would import the package's sources here instead of the installed package.
-POCKETUNI_BUILD_DIR=$PWD/build/tests pytest tests
+ctest --test-dir build/tests -j 2 --output-on-failure
+# Not `python -m pytest`: that would import the package's sources here instead of the installed package. Two processes,
+# each of which runs whole files, because fixtures that convert models are shared within one.
+POCKETUNI_BUILD_DIR=$PWD/build/tests pytest -n 2 --dist loadfile tests

@@ -1,5 +1,6 @@
 """The installed C library: built once, installed into a folder of this test run."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -30,10 +31,12 @@ def installed(cmake, tmp_path_factory):
     """Prefix with `cmake --install` of the library. POCKETUNI_BUILD_DIR names a build folder to use; without it, the
     library is built in build/api."""
     prefix = tmp_path_factory.mktemp("prefix")
-    build = os.environ.get("POCKETUNI_BUILD_DIR")
-    if build is None:
-        build = ROOT / "build/api"
-        cmake("-S", ROOT, "-B", build, "-DCMAKE_BUILD_TYPE=Release")
-    cmake("--build", build, "--target", "pocketuni")
-    cmake("--install", build, "--prefix", prefix)
+    build = Path(os.environ.get("POCKETUNI_BUILD_DIR", ROOT / "build/api"))
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / "tests.lock").open("w") as lock:  # tests may run in several processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if "POCKETUNI_BUILD_DIR" not in os.environ:
+            cmake("-S", ROOT, "-B", build, "-DCMAKE_BUILD_TYPE=Release")
+        cmake("--build", build, "--target", "pocketuni")
+        cmake("--install", build, "--prefix", prefix)
     return prefix

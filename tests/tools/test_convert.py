@@ -152,6 +152,7 @@ def test_report_is_stored_in_the_file_and_says_what_was_done(converted):
         "output": "embedding",
         "ids": "input_ids",
         "mask": "attention_mask",
+        "pad": 0,
     }
     assert meta["licence"] == "apache-2.0"
     stored = meta["report"]
