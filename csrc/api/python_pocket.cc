@@ -40,7 +40,7 @@ class PyPocketModel {
         isa_(isa),
         options_{threads, isa_.empty() ? nullptr : isa_.c_str()},
         settings_(read_pocket_settings(model_->file())),
-        lm_(model_, settings_, options_) {}
+        lm_(model_, settings_, options_, options_) {}
 
   size_t latent_width() const { return lm_.latent_width(); }
 
@@ -50,7 +50,7 @@ class PyPocketModel {
     std::string state;
     run([&] {
       const std::vector<float> latents = encoder().encode(std::move(copy));
-      lm_.chain().reset();
+      lm_.rewind(0);
       lm_.push_prompt(latents.data(), latents.size() / encoder().latent_width());
       state = VoiceState::of(lm_, settings_.model).bytes();
     });
@@ -78,7 +78,7 @@ class PyPocketModel {
   void begin(const py::bytes& state) {
     const std::string bytes = state;
     run([&] {
-      if (bytes.empty()) return lm_.chain().reset();
+      if (bytes.empty()) return lm_.rewind(0);
       parse_state(bytes).load_into(&lm_, settings_.model);
     });
   }

@@ -17,9 +17,10 @@ std::vector<const char*> flow_inputs(FlowKind kind) {
 
 }  // namespace
 
-FlowLm::FlowLm(const std::shared_ptr<const Model>& model, const PocketSettings& settings, const SessionOptions& options)
+FlowLm::FlowLm(const std::shared_ptr<const Model>& model, const PocketSettings& settings, const SessionOptions& options,
+               const SessionOptions& many)
     : kind_(settings.flow),
-      chain_(model, "lm", settings.lm, options),
+      chain_(model, "lm", settings.lm, options, many),
       text_(model, "lm.text", options, {"ids"}, {"x"}),
       latent_in_(model, "lm.latent", options, {"latent"}, {"x"}),
       out_(model, "lm.out", options, {"y"}, {"eos", "hidden"}),
@@ -51,17 +52,31 @@ FlowLm::FlowLm(const std::shared_ptr<const Model>& model, const PocketSettings& 
   voice_bos_ = read_floats(model->file(), "pocket.voice_bos", chain_.width(), true);
 }
 
+void FlowLm::rewind(int64_t positions) {
+  chain_.rewind(positions);
+  waiting_.clear();
+}
+
+void FlowLm::load_state(const std::vector<uint16_t>& state, size_t positions) {
+  chain_.load_state(state, positions);
+  waiting_.clear();
+}
+
 void FlowLm::push_prompt(const float* latents, size_t rows) {
-  if (!voice_bos_.empty()) chain_.run(voice_bos_.data(), 1);
-  if (rows == 0) return;
-  prompt_->run({latents}, rows);
-  chain_.run(prompt_->output(0).data, rows);
+  std::vector<float> x = voice_bos_;
+  if (rows > 0) {
+    prompt_->run({latents}, rows);
+    const float* projected = prompt_->output(0).data;
+    x.insert(x.end(), projected, projected + rows * chain_.width());
+  }
+  chain_.run_last(x.data(), x.size() / chain_.width());
 }
 
 void FlowLm::push_text(const std::vector<int64_t>& ids) {
   if (ids.empty()) return;
   text_.run({ids.data()}, ids.size());
-  chain_.run(text_.output(0).data, ids.size());
+  const float* x = text_.output(0).data;
+  waiting_.insert(waiting_.end(), x, x + ids.size() * chain_.width());
 }
 
 /// What the net adds for the times of a step; null for a net without times.
@@ -84,7 +99,11 @@ const float* FlowLm::times(int step, int steps) {
 
 float FlowLm::step(const float* latent, const float* noise, int steps, float* next) {
   latent_in_.run({latent == nullptr ? bos_.data() : latent}, 1);
-  const Rows y = chain_.run(latent_in_.output(0).data, 1);
+  const float* x = latent_in_.output(0).data;
+  waiting_.insert(waiting_.end(), x, x + chain_.width());
+  const std::vector<float> rows = std::move(waiting_);
+  waiting_.clear();
+  const Rows y = chain_.run_last(rows.data(), rows.size() / chain_.width());
   out_.run({y.data}, 1);
   const float eos = out_.output(0).data[0];
   const float* hidden = out_.output(1).data;

@@ -21,8 +21,12 @@ struct ChainSettings {
 class LayerChain {
  public:
   /// Throws Error(kInvalidArgument) when towers are missing or do not fit each other or the settings.
+  /// `many`: other options for calls with many rows, where those for a few are others.
   LayerChain(const std::shared_ptr<const Model>& model, const std::string& prefix, const ChainSettings& settings,
-             const SessionOptions& options);
+             const SessionOptions& options, const SessionOptions& many);
+  LayerChain(const std::shared_ptr<const Model>& model, const std::string& prefix, const ChainSettings& settings,
+             const SessionOptions& options)
+      : LayerChain(model, prefix, settings, options, options) {}
 
   size_t width() const { return towers_[0]->input_width(0); }
   size_t layers() const { return caches_.size(); }
@@ -34,6 +38,8 @@ class LayerChain {
 
   /// The next rows. The result is valid until the next call.
   Rows run(const float* x, size_t rows);
+  /// The same where only what is given for the last row is needed.
+  Rows run_last(const float* x, size_t rows);
   /// Forgets all positions.
   void reset();
   /// Forgets all positions from `position` on. Only without a context.
@@ -44,12 +50,16 @@ class LayerChain {
   void load_state(const std::vector<uint16_t>& state, size_t positions);
 
  private:
-  Rows run_block(const float* x, size_t rows);
+  using Towers = std::vector<std::unique_ptr<RowTower>>;
+  Towers open_towers(const std::shared_ptr<const Model>& model, const std::string& prefix,
+                     const SessionOptions& options) const;
+  void check_sizes(const std::string& prefix) const;
+  Rows run_block(const float* x, size_t rows, bool only_last);
   void turn(float* row, int heads, size_t place, float scale) const;
   void find_turns(size_t rows);
 
   ChainSettings settings_;
-  std::vector<std::unique_ptr<RowTower>> towers_;
+  Towers towers_, many_towers_;
   std::vector<KvCache> caches_;  // of each layer
   size_t queries_ = 0, keys_ = 0, head_ = 0;
   std::vector<float> frequencies_, turns_;  // [head / 2]; cosines and sines [rows][head / 2][2]

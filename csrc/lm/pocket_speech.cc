@@ -32,10 +32,11 @@ PocketOptions checked(PocketOptions options) {
   return options;
 }
 
-/// Two threads share the work by what they do; the products of each stay on their own.
-SessionOptions session_options(const PocketOptions& options) {
+/// Two threads share the work by what they do; the products of each stay on their own, but for those of the text,
+/// during which the other has nothing to do.
+SessionOptions session_options(const PocketOptions& options, int threads) {
   SessionOptions session;
-  session.threads = 1;
+  session.threads = threads;
   session.isa = options.isa;
   return session;
 }
@@ -53,8 +54,8 @@ PocketOptions recommended_options(const PocketSettings& settings) {
 PocketSpeech::PocketSpeech(std::shared_ptr<const Model> model, const PocketOptions& options, const VoiceState* voice)
     : settings_(read_pocket_settings(model->file())),
       options_(checked(options)),
-      lm_(model, settings_, session_options(options_)),
-      decoder_(model, settings_, session_options(options_)),
+      lm_(model, settings_, session_options(options_, 1), session_options(options_, std::min(2, options_.threads))),
+      decoder_(model, settings_, session_options(options_, 1)),
       latent_(lm_.latent_width()),
       noise_(lm_.latent_width()),
       next_(lm_.latent_width()) {
@@ -99,7 +100,7 @@ void PocketSpeech::cancel() {
 
 /// Reads the voice and the text of chunk_.
 void PocketSpeech::begin_chunk() {
-  lm_.chain().rewind(voice_positions_);
+  lm_.rewind(voice_positions_);
   lm_.push_text(chunk_.ids);
   step_ = 0;
   eos_step_ = -1;

@@ -73,7 +73,7 @@ void VoiceState::load_into(FlowLm* lm, const ModelIdentity& wanted) const {
   if (model != wanted || layers != lm->chain().layers() || width != lm->chain().key_width() ||
       heads != lm->chain().key_heads())
     fail_other_model();
-  lm->chain().load_state(halves, positions);
+  lm->load_state(halves, positions);
 }
 
 void fail_other_model() {

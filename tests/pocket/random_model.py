@@ -175,7 +175,7 @@ def package_config(name: str) -> dict[str, Any]:
     config = yaml.safe_load((CONFIGS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
     for key in ("weights_path", "weights_path_without_voice_cloning"):
         config.pop(key, None)
-    config["flow_lm"]["lookup_table"]["tokenizer"] = "sentencepiece"
+    config["flow_lm"]["lookup_table"] |= {"tokenizer": "sentencepiece", "tokenizer_path": "tokenizer.model"}
     return config
 
 

@@ -1,6 +1,7 @@
 """Pocket TTS models, number for number against the package `pocket-tts`: every kind of flow and of attention."""
 
 import copy
+import dataclasses
 import logging
 
 import numpy as np
@@ -146,6 +147,17 @@ def test_exported_states_are_read_and_written(pair, monkeypatch, tmp_path):
         assert torch.allclose(
             entries["cache"], state[name]["cache"], atol=3e-3 * float(state[name]["cache"].abs().max())
         )
+
+
+def test_every_configuration_of_the_package_is_read():
+    from pocket_tts.utils.config import CONFIGS_DIR, load_config
+    from pocketuni_tools.pocket_config import read_config
+
+    paths = sorted(CONFIGS_DIR.glob("*.yaml"))
+    assert len(paths) > 20
+    for path in paths:
+        mine, theirs = dataclasses.asdict(read_config(path)), load_config(path).model_dump(mode="json")
+        assert mine == theirs, path.name
 
 
 RULES = (

@@ -308,6 +308,24 @@ def test_what_does_not_fit_is_named(folder, tmp_path, change, fault):
         import_pocket_tts(copy)
 
 
+def test_auto_keeps_in_int8_what_int4_harms(folder, tmp_path):
+    arrays = {name: np.array(array) for name, array in read_safetensors(folder / "model.safetensors").items()}
+    heavy = "flow_lm.transformer.layers.1.linear1.weight"
+    arrays[heavy] = arrays[heavy] ** 3 * 30  # a group's few large weights leave little for the others
+    random_model.write_safetensors(tmp_path / "heavy.safetensors", arrays)
+    encodings = {}
+    for plan in ("int4", "auto"):
+        report = convert(import_pocket_tts(folder, tmp_path / "heavy.safetensors"), tmp_path / "heavy.puni", plan)
+        encodings[plan] = {layer["name"]: layer["encoding"] for layer in report["layers"]}
+        assert report["outputs"]["lm.2"]["y"]["snr_db"] > 15
+    name = "flow_lm.transformer.layers.1.up.weight"
+    assert encodings["int4"][name] == "gemm_i4" and encodings["auto"][name] == "gemm_i8"
+    assert {n for n, e in encodings["auto"].items() if e == "gemm_i4"} < {
+        n for n, e in encodings["int4"].items() if e == "gemm_i4"
+    }
+    assert "gemm_i4" in encodings["auto"].values()
+
+
 def test_missing_files_are_named(folder, tmp_path, capsys):
     copy = changed(folder, tmp_path, lambda config: None)
     (copy / "model.safetensors").unlink()

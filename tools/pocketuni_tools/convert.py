@@ -46,7 +46,7 @@ def convert(source: Source, output: str | Path, weights: str = "int8", quiet: bo
 def round_as_told(source: Source, plan: str, progress: Progress) -> dict[str, Packed]:
     """Each weight of a source that names the precisions itself, rounded by itself."""
     assert source.precisions is not None
-    chosen = source.precisions([tower.graph for tower in source.towers], plan)
+    chosen = source.precisions(source.towers, plan)
     progress.expect(len(chosen))
     packed = {}
     for tower in source.towers:

@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 
 from . import pocket_graphs
-from .ir import Graph
 from .packing import GROUP
+from .pocket_calibration import calibrate, loses_too_much
 from .pocket_config import Config, read_config
 from .pocket_voices import read_voices
 from .pocket_weights import Weights, read_safetensors
 from .source import MissingPackage, Source, Tower
+from .texts import calibration_texts
 from .writer import WEIGHT_ROLES, usable_precision
 
 CLONING = ("mimi.encoder", "mimi.downsample.", "flow_lm.speaker_proj_weight")  # tensors that only cloning needs
+SPARED_TEXTS = 60  # one of so many is computed: a handful tells how layers differ
 SMALL = 4096  # elements; below, rounding saves nothing worth an error
-PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4"}
+PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4", "auto": "int4"}
 
 
 def local(name: str | None, folder: Path) -> Path | None:
@@ -91,6 +93,18 @@ def vocabulary_size(kind: str, data: bytes, path: Path) -> int:
         raise ValueError(f"{path}: the tokenizer cannot be read: {error}") from error
 
 
+def encode(kind: str, data: bytes, texts: Sequence[str]) -> list[list[int]]:
+    """Tokens of each text, as the language model reads them."""
+    if kind == "tokenizers":
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_str(data.decode())
+        return [tokenizer.encode(text).ids for text in texts]
+    from sentencepiece import SentencePieceProcessor
+
+    return SentencePieceProcessor(model_proto=data).encode(list(texts), out_type=int)
+
+
 def settings_of(config: Config, identity: str) -> bytes:
     """The blob `pocket`, lines of `name value`: what the engine must know beyond its towers (docs/pocket.md)."""
     lm, mimi = config.flow_lm.transformer, config.mimi
@@ -147,18 +161,21 @@ def identity_of(weights: Weights) -> str:
     return digest.hexdigest()
 
 
-def choose_precisions(graphs: Sequence[Graph], plan: str) -> dict[str, str]:
-    """Constant -> precision. int4 is for the layers of the language model, where it saves time and where the rest is
-    not heard: what turns their result into sound stays int8."""
+def choose_precisions(towers: Sequence[Tower], plan: str) -> dict[str, str]:
+    """Constant -> precision. int4 is for the layers of the language model, which is where the bytes are; what turns
+    their result into sound stays int8. `auto` keeps layers in int8, too, whose products int4 would harm most."""
     chosen = {}
-    for graph in graphs:
+    for tower in towers:
+        graph = tower.graph
         layer = graph.name.startswith("lm.") and graph.name[3:].isdigit()
+        kept = loses_too_much(tower) if layer and plan == "auto" else set()
         for node in graph.nodes:
             name = node.inputs[1] if node.op in WEIGHT_ROLES else None
             if name not in graph.constants or graph.constants[name].size < SMALL:
                 continue
             precision = PRECISION[plan]
-            if precision == "int4" and not (layer and graph.constants[name].shape[1] >= GROUP):
+            wide = layer and graph.constants[name].shape[1] >= GROUP
+            if precision == "int4" and (not wide or name in kept):
                 precision = "int8"
             chosen[name] = usable_precision(graph, name, precision)
     return chosen
@@ -196,7 +213,9 @@ def import_pocket_tts(path: str | Path, checkpoint: str | Path | None = None) ->
         "provenance": {"source": "pocket-tts", "configuration": path.name},
         "pocket": text_rules(config, kind),
     }
-    return Source(path.stem, [Tower(graph) for graph in graphs], meta, blobs, choose_precisions)
+    towers = [Tower(graph) for graph in graphs]
+    calibrate(towers, config, encode(kind, tokenizer, calibration_texts()[::SPARED_TEXTS]))
+    return Source(path.stem, towers, meta, blobs, choose_precisions)
 
 
 def floats(array: np.ndarray) -> bytes:

@@ -33,7 +33,7 @@ class Tower:
 class Source:
     """Everything that goes into one file; `meta` and `blobs` as in docs/format.md.
 
-    precisions: for sources that say themselves how precisely each weight is stored under a plan: (graphs, plan) ->
+    precisions: for sources that say themselves how precisely each weight is stored under a plan: (towers, plan) ->
     constant -> precision. Weights are then rounded by themselves, without calibration.
     """
 
@@ -41,7 +41,7 @@ class Source:
     towers: list[Tower]
     meta: dict[str, Any] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
-    precisions: Callable[[Sequence[Graph], str], dict[str, str]] | None = None
+    precisions: Callable[[Sequence[Tower], str], dict[str, str]] | None = None
 
 
 class MissingPackage(ValueError):

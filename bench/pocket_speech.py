@@ -1,6 +1,6 @@
 """Pocket TTS with random weights against the package `pocket-tts` on torch, as Markdown.
 
-    python bench/pocket.py [--config english ...] [--weights int8 int4 ...] [--folder DIR] [--frames 100] [--rounds 3]
+    python bench/pocket_speech.py [--config english ...] [--weights int8 int4 ...] [--folder DIR] [--frames 100] [--rounds 3]
 
 Models are true to the package's configurations; their weights are random, so what is spoken is noise, and speech never
 ends by itself. Both speak the same frames behind a voice of 5 s on two threads, in this one process, one after the
