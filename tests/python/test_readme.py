@@ -32,10 +32,10 @@ def commands(name):
 
 
 @pytest.fixture
-def folder(minilm_int8, tmp_path):
+def folder(minilm, tmp_path):
     """A folder that holds minilm.puni."""
     pytest.importorskip("tokenizers", reason="the extra text is not installed")
-    (tmp_path / "minilm.puni").symlink_to(minilm_int8)
+    (tmp_path / "minilm.puni").symlink_to(minilm)
     return tmp_path
 
 
