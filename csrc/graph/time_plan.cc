@@ -66,7 +66,8 @@ TimeMap map_node(const Probe& probe, size_t n, const std::vector<int>& axes) {
   if (!timed) return {};
   if (axes[result] < 0) fail_argument("its result needs the whole sequence");
   const TimeMap map = probe.tower.ops[n]->time_map(operand_infos(probe.tower, n, probe.types[0]), input_axes);
-  if (map.kind == TimeMap::kNone || map.kind == TimeMap::kBatch) fail_argument("a row of its result depends on the whole sequence");
+  if (map.kind == TimeMap::kNone || map.kind == TimeMap::kBatch)
+    fail_argument("a row of its result depends on the whole sequence");
   for (size_t i = map.kind == TimeMap::kWindow ? 1 : 0; i < node.inputs.size(); ++i) {
     if (input_axes[i] < 0) continue;
     const uint32_t input = node.inputs[i].index;
