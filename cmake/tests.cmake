@@ -17,7 +17,7 @@ if(processor MATCHES "x86_64|amd64")
 endif()
 
 if(NOT POCKETUNI_PYTHON)
-  foreach(example run_tower say)
+  foreach(example run_tower say clone)
     add_executable(${example} examples/${example}.c)
     target_link_libraries(${example} PRIVATE pocketuni)
   endforeach()

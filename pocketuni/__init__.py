@@ -8,5 +8,20 @@ result = model.towers["text"].run(input_ids=ids, attention_mask=mask)
 from ._core import ModelFileError, __version__
 from .model import Model, TensorSpec, Tower
 from .speech import Audio, SpeechStream, Word
+from .voice import ENOUGH_CONFIDENCE, Level, Voice, VoiceBuilder, VoiceWarning
 
-__all__ = ["Audio", "Model", "ModelFileError", "SpeechStream", "TensorSpec", "Tower", "Word", "__version__"]
+__all__ = [
+    "ENOUGH_CONFIDENCE",
+    "Audio",
+    "Level",
+    "Model",
+    "ModelFileError",
+    "SpeechStream",
+    "TensorSpec",
+    "Tower",
+    "Voice",
+    "VoiceBuilder",
+    "VoiceWarning",
+    "Word",
+    "__version__",
+]

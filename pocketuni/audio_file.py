@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import os
+import struct
 import wave
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from ._core import __version__
+
 SOUNDFILE_FORMATS = {".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 PEAK = 32767
+# Stored in every file, so that whoever finds it can tell: `soundfile.SoundFile(path).comment` shows it.
+PROVENANCE = "Synthetic speech: computed by a machine, not recorded from a person."
+SOFTWARE = f"pocketuni {__version__}"
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
     """Samples in [-1, 1] as little-endian 16-bit integers."""
     return np.round(np.clip(samples, -1.0, 1.0) * PEAK).astype("<i2")
+
+
+def add_info(stream: BinaryIO) -> None:
+    """Appends PROVENANCE and SOFTWARE to a complete .wav file as a LIST chunk of kind INFO (RIFF MCI, 1991)."""
+    size = stream.seek(0, os.SEEK_END)
+    body = b"INFO"
+    for name, text in ((b"ICMT", PROVENANCE), (b"ISFT", SOFTWARE)):
+        data = text.encode("ascii") + b"\0"
+        body += name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+    stream.write(b"\0" * (size % 2) + b"LIST" + struct.pack("<I", len(body)) + body)
+    total = stream.tell()
+    stream.seek(4)
+    stream.write(struct.pack("<I", min(total - 8, 2**32 - 1)))
 
 
 class AtomicFile:
@@ -55,7 +74,7 @@ class AtomicFile:
 
 
 class AudioWriter:
-    """Writes mono audio piece by piece into a .wav (16 bits), .flac or .ogg file.
+    """Writes mono speech piece by piece into a .wav (16 bits), .flac or .ogg file, tagged as synthetic.
 
     A context manager: the file appears when the block ends without an exception. Raises ValueError for another suffix,
     ImportError without `soundfile` for .flac and .ogg, OSError where nothing can be written.
@@ -77,6 +96,7 @@ class AudioWriter:
             else:
                 kind, subtype = SOUNDFILE_FORMATS[suffix]
                 self._writer = soundfile.SoundFile(self._file.stream, "w", rate_hz, 1, subtype, format=kind)
+                self._writer.comment, self._writer.software = PROVENANCE, SOFTWARE
         except BaseException:
             self._file.discard()
             raise
@@ -93,6 +113,8 @@ class AudioWriter:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             self._writer.close()
+            if isinstance(self._writer, wave.Wave_write):
+                add_info(self._file.stream)
         except BaseException:
             self._file.discard()
             raise

@@ -44,9 +44,23 @@ SAY_EXAMPLES = """examples:
 `-o -` writes raw 16-bit samples, mono, 22,050 a second, each as soon as it is computed. Files are
 .wav, .flac or .ogg."""
 
+CLONE_EXAMPLES = """examples:
+  pocketuni clone me.wav -o me.voice && pocketuni say "It is me." --voice me.voice -o me-again.wav
+  pocketuni clone --mic -o me.voice
+  arecord -q -f S16_LE -r 16000 -t raw | pocketuni clone --file - -o me.voice --say hello.wav
+
+Clone only people who agreed to it."""
+
+LIVE_EXAMPLES = """examples:
+  pocketuni live --mic
+  pocketuni live me.wav --lines lines.txt --say out.wav
+
+Each line is spoken in the voice as it is heard by then."""
+
 CONVERT_EXAMPLES = """examples:
   pocketuni convert sentence-transformers path/to/all-MiniLM-L6-v2 -o minilm.puni --weights int8
   pocketuni convert onnx encoder.onnx -o encoder.puni
+  pocketuni convert pocket-tts english.yaml -o english.puni
   pocketuni convert --help
 
 Needs the extra `tools`: pip install 'pocketuni[tools]'"""
@@ -113,6 +127,18 @@ def voices(args: argparse.Namespace) -> int:
     return voices(args)
 
 
+def clone(args: argparse.Namespace) -> int:
+    from .clone_ import clone
+
+    return clone(args)
+
+
+def live(args: argparse.Namespace) -> int:
+    from .clone_ import live
+
+    return live(args)
+
+
 TOOLS = {
     "convert": ("convert", "main"),
     "compare": ("compare", "main"),
@@ -163,6 +189,7 @@ threads_number.__name__ = rounds_number.__name__ = "number"  # argparse: "invali
 
 
 def make_parser() -> argparse.ArgumentParser:
+    from .clone_ import add_clone_options, add_live_options
     from .say_ import add_say_options
 
     parser = argparse.ArgumentParser(prog="pocketuni", description="Runs compact models on a CPU.")
@@ -194,6 +221,14 @@ def make_parser() -> argparse.ArgumentParser:
     one = add("voices", voices, "list the voices of a model")
     one.add_argument("-m", "--model", help="without: the model in the package")
     one.add_argument("--json", action="store_true", help="print one JSON object")
+
+    one = add("clone", clone, "make a voice from a recording, a pipe or the microphone", CLONE_EXAMPLES)
+    add_clone_options(one)
+    add_run_options(one, "one")
+
+    one = add("live", live, "speak typed lines in the voice that is being heard", LIVE_EXAMPLES)
+    add_live_options(one)
+    add_run_options(one, "one")
 
     one = add("embed", embed, "print embeddings of texts", EMBED_EXAMPLES)
     one.add_argument("model", metavar="MODEL", help="a .puni file with a text tower")

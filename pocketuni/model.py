@@ -18,7 +18,9 @@ import numpy.typing as npt
 from . import _core, perception, speech
 from .embedding import TextEmbedder
 from .perception import Label
+from .pocket_voice import PocketVoice
 from .streaming import TowerStream
+from .voice import Voice, VoiceBuilder, make_builder, make_voice
 
 MAX_THREADS = 64
 DEFAULT_FOLDER = Path(__file__).parent / "models"
@@ -236,14 +238,15 @@ class Model:
     ) -> speech.Audio:
         """Speaks a text: float32 samples at 22,050 Hz, and the words with their times.
 
-        voice: one of `voices`, or 192 floats; None means the default.
+        voice: one of `voices`, a `Voice`, the path of a `.voice` file or of a recording, or 192 floats; None means the
+        default.
         speed: 0.25 to 4, 2 is twice as fast. pitch: semitones, -12 to 12. volume: 0 to 10; what would leave [-1, 1] is
         bent back softly. seed: of the noise in the voice, 0 to 2^32 - 1; None means 0.
 
         One thread computes, unless the model was opened with `threads`. The same arguments give the same samples, with
         any number of threads. A text without words gives no samples.
-        Raises ValueError for an option out of range, an unknown voice (naming those there are), faulty markup, and a
-        model that cannot speak. Releases the GIL while it computes.
+        Raises ValueError for an option out of range, an unknown voice (naming those there are), one of another model,
+        faulty markup, and a model that cannot speak. Releases the GIL while it computes.
         """
         chunk_frames = 64  # nobody waits for the first one
         return speech.say(speech.start(self, voice, speed, pitch, volume, seed, chunk_frames), text)
@@ -266,6 +269,27 @@ class Model:
         Other arguments and errors are those of `say`. Ends early with `close()`, with a `with` block, or forgotten.
         """
         return speech.SpeechStream(speech.start(self, voice, speed, pitch, volume, seed, chunk_frames), text)
+
+    def voice(
+        self, source: str | os.PathLike[str] | tuple[npt.ArrayLike, int] | Voice | PocketVoice, name: str | None = None
+    ) -> Voice | PocketVoice:
+        """A voice: of a recording, of a `.voice` file, or one of `voices` by name.
+
+        source: the path of a recording (3 to 10 s of one person, with their consent: docs/consent.md), or
+        `(samples, rate_hz)` as `VoiceBuilder.feed` takes them, at 8,000 to 192,000 Hz; the path of a `.voice` file; a
+        name. Silence and noise in a recording do not count. name: of the voice; None means that of the file.
+
+        What makes a recording less useful (too short, clipped, noisy, several speakers) is a `VoiceWarning`. Raises
+        ValueError for less than half a second of speech, samples that are not finite, a voice file that is damaged or
+        of another model, an unknown name, and a model that cannot make voices; OSError where a file cannot be read;
+        ImportError where reading it needs `pip install 'pocketuni[audio]'`.
+        """
+        return make_voice(self, source, name)
+
+    def voice_builder(self, rate_hz: int) -> VoiceBuilder:
+        """Makes a voice while it is heard: feed it samples at `rate_hz`, 8,000 to 192,000, and ask for the voice at any
+        moment. Raises ValueError for another rate, and for a model that cannot make voices."""
+        return make_builder(self, rate_hz)
 
     def see(self, image: Any, tower: str | None = None) -> list[Label] | np.ndarray:
         """What a picture shows: labels with probabilities, the most probable first; without labels in the file the

@@ -217,7 +217,7 @@ def add_say_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("-f", "--file", help="read the text from this file (UTF-8; - is stdin)")
     command.add_argument("-m", "--model", help="a .puni file with a voice; without: the one in the package")
     command.add_argument("--play", action="store_true", help="play it on this machine (extra: play)")
-    command.add_argument("--voice", help="name of a voice, as `pocketuni voices` lists them")
+    command.add_argument("--voice", help="a name that `pocketuni voices` lists, or a .voice file")
     command.add_argument("--speed", type=float, default=1.0, help="0.25 to 4 (1); 2 is twice as fast")
     command.add_argument("--pitch", type=float, default=0.0, help="semitones, -12 to 12 (0)")
     command.add_argument("--volume", type=float, default=1.0, help="0 to 10 (1)")

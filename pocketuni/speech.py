@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from . import _core, pocket_voice
 from .audio_file import AudioWriter
+from .voice import speech_options
 
 if TYPE_CHECKING:
     from .model import Model
     from .pocket import PocketSpeech
 
 RATE_HZ = _core.RATE_HZ
-SPEAKER_WIDTH = 192
 CONTINUATION = bytes(range(0x80, 0xC0))  # the bytes of UTF-8 that begin no character
 
 
@@ -158,19 +158,6 @@ class SpeechStream(Iterator[Audio]):
         self.close()
 
 
-def speaker_vector(voice: Any) -> list[float]:
-    """192 floats of a voice that is not a name: an array, or what has one as `vector`. Raises TypeError, ValueError."""
-    try:
-        vector = np.asarray(getattr(voice, "vector", voice), np.float32)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"voice: expected a name, {SPEAKER_WIDTH} floats or a voice, got {type(voice).__name__}"
-        ) from None
-    if vector.shape != (SPEAKER_WIDTH,):
-        raise ValueError(f"voice: expected a name or {SPEAKER_WIDTH} floats, got an array of shape {vector.shape}")
-    return vector.tolist()
-
-
 def number(name: str, value: Any) -> float:
     try:
         return float(value)
@@ -202,12 +189,12 @@ def start(
         from . import pocket
 
         return pocket.start(model, voice, speed, pitch, volume, seed, chunk_frames)
-    named = voice is None or isinstance(voice, str)
+    if voice is None or isinstance(voice, str):
+        voice = voice or default_voice(model)
     threads, isa = model.options
     return _core.Speech(
         model._open_core(),
-        voice=(voice or default_voice(model)) if named else "",
-        vector=[] if named else speaker_vector(voice),
+        **speech_options(model, voice),
         speed=number("speed", speed),
         pitch=number("pitch", pitch),
         volume=number("volume", volume),

@@ -1,15 +1,22 @@
-// What the files of the C interface share: the model's handle, and exceptions that become statuses.
+// What the files of the C interface share: the handles of models and voices, and exceptions that become statuses.
 #pragma once
 #include <exception>
 #include <memory>
 #include <new>
+#include <vector>
 
 #include "api/pocketuni.h"
 #include "base/error.h"
 #include "graph/session.h"
+#include "speech/voice.h"
 
 struct pu_model {
   std::shared_ptr<const pocketuni::Model> model;
+};
+
+struct pu_voice {
+  pocketuni::Voice voice;
+  std::vector<unsigned char> bytes;  // of pu_voice_bytes
 };
 
 namespace pocketuni {

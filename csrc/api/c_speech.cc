@@ -24,7 +24,7 @@ struct pu_speech {
 
 namespace {
 
-pocketuni::SpeechOptions options_of(const pu_speech_options& from) {
+pocketuni::SpeechOptions options_of(const pu_speech_options& from, const pocketuni::ModelFile& file) {
   if (from.struct_size != sizeof from) {
     fail_argument("pu_speech_start: options.struct_size is " + std::to_string(from.struct_size) + ", expected " +
                   std::to_string(sizeof from) + "; fill the options with pu_speech_defaults first");
@@ -33,6 +33,11 @@ pocketuni::SpeechOptions options_of(const pu_speech_options& from) {
   if (from.voice != nullptr) options.voice = from.voice;
   if (from.voice_vector != nullptr) {
     options.vector.assign(from.voice_vector, from.voice_vector + pocketuni::kSpeakerWidth);
+  }
+  if (from.own_voice != nullptr) {
+    require_space(from.own_voice->voice, file);
+    options.vector = from.own_voice->voice.vector;
+    options.log_f0 = from.own_voice->voice.log_f0;
   }
   options.speed = from.speed;
   options.semitones = from.pitch;
@@ -78,7 +83,8 @@ pu_status pu_speech_start(const pu_model* model, const pu_speech_options* option
     require(model, "pu_speech_start", "model");
     require(speech, "pu_speech_start", "speech");
     *speech = nullptr;
-    *speech = new pu_speech(model->model, options == nullptr ? pocketuni::SpeechOptions() : options_of(*options));
+    *speech = new pu_speech(
+        model->model, options == nullptr ? pocketuni::SpeechOptions() : options_of(*options, model->model->file()));
   });
 }
 

@@ -108,6 +108,7 @@ PU_API size_t pu_model_voice_count(const pu_model* model);
 PU_API const char* pu_model_voice_name(const pu_model* model, size_t index);
 
 typedef struct pu_speech pu_speech;
+typedef struct pu_voice pu_voice; /* see Voices below */
 
 /* Fill it with pu_speech_defaults, then change what should differ. */
 typedef struct pu_speech_options {
@@ -121,6 +122,7 @@ typedef struct pu_speech_options {
   int32_t threads;           /* 1 to 64; 0: one, which is far faster than speech is heard */
   const char* isa;           /* NULL: the fastest */
   size_t chunk_frames;       /* 256 samples each, for every chunk; 0: few in the first, then more and more */
+  const pu_voice* own_voice; /* or one that was made or loaded, copied; NULL: the named one */
 } pu_speech_options;
 
 typedef struct pu_word {
@@ -148,6 +150,65 @@ PU_API int32_t pu_speech_rate(const pu_speech* speech);
 /* Ends the speech early: no further chunk begins. The only call that any thread may make at any time. */
 PU_API void pu_speech_cancel(pu_speech* speech);
 PU_API void pu_speech_free(pu_speech* speech);
+
+/* --- Voices ---------------------------------------------------------------------------------------------------------
+ *
+ *   pu_voice_builder_create(model, 16000, 0, NULL, &builder);
+ *   while (...) pu_voice_builder_feed_int16(builder, samples, count);
+ *   pu_voice_builder_voice(builder, &voice);
+ *   pu_voice_save(voice, "me.voice");
+ *   options.own_voice = voice;
+ *
+ * examples/clone.c is a whole program. Clone the voices of people who agreed to it: docs/consent.md. */
+
+typedef struct pu_voice_info {
+  const char* name;    /* UTF-8, may be empty */
+  double seconds;      /* of speech that it was made from; 0 for a stored voice */
+  double confidence;   /* 0 to 1 */
+  double pitch_hz;     /* the speaker's median F0; 0: not known */
+  int32_t is_clone;    /* 1: made from a recording */
+  const float* vector; /* 192 floats of unit length */
+} pu_voice_info;
+
+/* A voice stored in the model; NULL: the first. Every pu_voice is to be freed with pu_voice_free. */
+PU_API pu_status pu_voice_named(const pu_model* model, const char* name, pu_voice** voice);
+/* Reads a .voice file, or its bytes; PU_FORMAT for one that is truncated, damaged or none. */
+PU_API pu_status pu_voice_load(const char* path, pu_voice** voice);
+PU_API pu_status pu_voice_load_memory(const void* data, size_t size, pu_voice** voice);
+/* Writes a file of less than 2 kB that appears whole or not at all. */
+PU_API pu_status pu_voice_save(const pu_voice* voice, const char* path);
+/* The bytes of that file, valid until the next call of pu_voice_bytes for this voice, or its end. */
+PU_API pu_status pu_voice_bytes(pu_voice* voice, const void** data, size_t* size);
+/* At most 255 bytes of UTF-8, copied. */
+PU_API pu_status pu_voice_set_name(pu_voice* voice, const char* name);
+/* Valid until the voice is freed or named anew. */
+PU_API pu_status pu_voice_get_info(const pu_voice* voice, pu_voice_info* info);
+/* Cosine of the vectors, -1 to 1; an error for voices of different models, as for mixing them. */
+PU_API pu_status pu_voice_similarity(const pu_voice* a, const pu_voice* b, double* similarity);
+/* The voice between some; weights count relative to their sum. */
+PU_API pu_status pu_voice_mix(const pu_voice* const* voices, const double* weights, size_t count, pu_voice** mix);
+PU_API void pu_voice_free(pu_voice* voice);
+
+typedef struct pu_voice_builder pu_voice_builder;
+
+/* A voice while it is heard: mono samples at 8000 to 192000 Hz. threads 0: one. isa NULL: the fastest. */
+PU_API pu_status pu_voice_builder_create(const pu_model* model, int32_t rate_hz, int32_t threads, const char* isa,
+                                         pu_voice_builder** builder);
+/* Any number of samples at a time, full scale 1, or 32768. The voice does not depend on how they are cut. */
+PU_API pu_status pu_voice_builder_feed(pu_voice_builder* builder, const float* samples, size_t count);
+PU_API pu_status pu_voice_builder_feed_int16(pu_voice_builder* builder, const int16_t* samples, size_t count);
+/* The voice of the speech heard so far; more may be fed afterwards. An error, with advice, for less than 0.5 s. */
+PU_API pu_status pu_voice_builder_voice(pu_voice_builder* builder, pu_voice** voice);
+/* Seconds of speech that count; of all samples; how far the voice can be trusted, 0 to 1. 0 for NULL. */
+PU_API double pu_voice_builder_seconds(const pu_voice_builder* builder);
+PU_API double pu_voice_builder_heard_seconds(const pu_voice_builder* builder);
+PU_API double pu_voice_builder_confidence(const pu_voice_builder* builder);
+/* Of the last 300 ms, in dB against full scale, -120 for silence. */
+PU_API pu_status pu_voice_builder_level(const pu_voice_builder* builder, double* rms_db, double* peak_db);
+/* Sentences that say what is wrong with what was heard, joined by newlines; "" when all is well. Valid until the next
+ * call for this builder. */
+PU_API pu_status pu_voice_builder_advice(pu_voice_builder* builder, const char** text);
+PU_API void pu_voice_builder_free(pu_voice_builder* builder);
 
 #ifdef __cplusplus
 }

@@ -376,4 +376,5 @@ PYBIND11_MODULE(_core, m) {
   bind_state(m);
   bind_speech(m);
   bind_pocket(m);
+  bind_voice(m);
 }

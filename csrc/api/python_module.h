@@ -42,5 +42,7 @@ void bind_stream(pybind11::module_& m);
 void bind_pocket(pybind11::module_& m);
 /// Adds Speech, voice_names, RATE_HZ and MAX_CHUNK_FRAMES.
 void bind_speech(pybind11::module_& m);
+/// Adds Voice, VoiceBuilder and ENOUGH_CONFIDENCE.
+void bind_voice(pybind11::module_& m);
 
 }  // namespace pocketuni

@@ -65,12 +65,13 @@ class PySpeech {
 };
 
 std::unique_ptr<PySpeech> start(const PyModel& model, const std::string& voice, const std::vector<float>& vector,
-                                double speed, double pitch, double volume, uint32_t seed, int threads,
+                                double log_f0, double speed, double pitch, double volume, uint32_t seed, int threads,
                                 const std::string& isa, size_t chunk_frames) {
   py::gil_scoped_release release;
   SpeechOptions options;
   options.voice = voice;
   options.vector = vector;
+  options.log_f0 = log_f0;
   options.speed = speed;
   options.semitones = pitch;
   options.volume = volume;
@@ -89,8 +90,8 @@ void bind_speech(py::module_& m) {
   m.def("voice_names", [](const PyModel& model) { return voice_names(model.model->file()); }, py::arg("model"));
   py::class_<PySpeech>(m, "Speech")
       .def(py::init(&start), py::arg("model"), py::arg("voice") = "", py::arg("vector") = std::vector<float>(),
-           py::arg("speed") = 1.0, py::arg("pitch") = 0.0, py::arg("volume") = 1.0, py::arg("seed") = 0,
-           py::arg("threads") = 0, py::arg("isa") = "", py::arg("chunk_frames") = 0)
+           py::arg("log_f0") = 0.0, py::arg("speed") = 1.0, py::arg("pitch") = 0.0, py::arg("volume") = 1.0,
+           py::arg("seed") = 0, py::arg("threads") = 0, py::arg("isa") = "", py::arg("chunk_frames") = 0)
       .def("push", &PySpeech::push, py::arg("text"))
       .def("finish", &PySpeech::finish)
       .def("next", &PySpeech::next)

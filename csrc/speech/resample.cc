@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "speech/dot.h"
 
 namespace pocketuni {
 namespace {
@@ -23,13 +24,13 @@ double bessel(double x) {
   return sum;
 }
 
-/// The filter at a distance in input samples; `cutoff` in units of the input's Nyquist frequency.
+/// The filter at a distance in input samples, but for a factor; `cutoff` in units of the input's Nyquist frequency.
 double filter_at(double distance, double cutoff) {
   const double place = distance * cutoff / kCrossings;
   if (std::fabs(place) >= 1) return 0;
   const double angle = kPi * distance * cutoff;
   const double sinc = std::fabs(angle) < 1e-9 ? 1 : std::sin(angle) / angle;
-  return cutoff * sinc * bessel(kBeta * std::sqrt(1 - place * place)) / bessel(kBeta);
+  return sinc * bessel(kBeta * std::sqrt(1 - place * place));
 }
 
 }  // namespace
@@ -42,10 +43,11 @@ Resampler::Resampler(int64_t from_hz, int64_t to_hz) {
   up_ = to_hz / common, down_ = from_hz / common;
   if (up_ == down_) {  // nothing to filter
     half_ = 0;
+    start();
     return;
   }
   const double cutoff = kPassBand * std::min(1.0, static_cast<double>(up_) / static_cast<double>(down_));
-  half_ = static_cast<int64_t>(std::ceil(kCrossings / cutoff));
+  half_ = (static_cast<int64_t>(std::ceil(kCrossings / cutoff)) + 3) / 4 * 4;
   if (half_ > kMostCoefficients / 2 / up_) {
     fail_argument("the rates " + std::to_string(from_hz) + " Hz and " + std::to_string(to_hz) +
                   " Hz have too small a common divisor; convert in two steps");
@@ -60,6 +62,14 @@ Resampler::Resampler(int64_t from_hz, int64_t to_hz) {
     }
     for (double tap : taps) coefficients_.push_back(static_cast<float>(tap / sum));  // every phase passes a constant
   }
+  start();
+}
+
+/// Silence before the first sample.
+void Resampler::start() {
+  next_ = 0;
+  first_ = std::min<int64_t>(0, 1 - half_);
+  held_.assign(static_cast<size_t>(-first_), 0.0f);
 }
 
 void Resampler::push(const float* samples, size_t count, std::vector<float>* out) {
@@ -73,26 +83,21 @@ void Resampler::finish(std::vector<float>* out) {
   const int64_t there = first_ + static_cast<int64_t>(held_.size());
   held_.insert(held_.end(), static_cast<size_t>(half_), 0.0f);
   produce(there * up_, out);
-  held_.clear();
-  first_ = next_ = 0;
+  start();
 }
 
 /// Appends the results whose place, in units of 1 / up of a sample, lies before `end`.
 void Resampler::produce(int64_t end, std::vector<float>* out) {
   for (; next_ * down_ < end; ++next_) {
-    const int64_t base = next_ * down_ / up_, begin = base - half_ + 1;
+    const int64_t base = next_ * down_ / up_;
     if (half_ == 0) {
       out->push_back(held_[static_cast<size_t>(next_ - first_)]);
       continue;
     }
     const float* taps = coefficients_.data() + next_ * down_ % up_ * 2 * half_;
-    const int64_t skip = std::max<int64_t>(0, -begin);  // before the first sample
-    const float* x = held_.data() + (begin + skip - first_);
-    float sums[4] = {};
-    for (int64_t i = skip; i < 2 * half_; ++i) sums[i % 4] += taps[i] * x[i - skip];
-    out->push_back((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    out->push_back(dot_lanes(taps, held_.data() + (base - half_ + 1 - first_), 2 * half_));
   }
-  const int64_t keep = std::max<int64_t>(0, next_ * down_ / up_ - half_ + 1), drop = keep - first_;
+  const int64_t drop = next_ * down_ / up_ - std::max<int64_t>(0, half_ - 1) - first_;
   if (drop > 0) {
     const int64_t count = std::min<int64_t>(drop, static_cast<int64_t>(held_.size()));
     held_.erase(held_.begin(), held_.begin() + count);

@@ -21,10 +21,11 @@ class Resampler {
   void finish(std::vector<float>* out);
 
  private:
+  void start();
   void produce(int64_t end, std::vector<float>* out);
 
   int64_t up_, down_;                // lowest terms
-  int64_t half_;                     // taps on each side
+  int64_t half_;                     // taps on each side, a multiple of 4
   std::vector<float> coefficients_;  // [phase][2 half]
   std::vector<float> held_;          // samples from first_ on
   int64_t first_ = 0, next_ = 0;     // place of held_[0]; index of the next result

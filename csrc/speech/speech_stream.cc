@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "speech/audio_frames.h"
+#include "speech/voice_pitch.h"
 #include "speech/voices.h"
 
 namespace pocketuni {
@@ -61,7 +62,9 @@ SpeechStream::SpeechStream(std::shared_ptr<const Model> model, const SpeechOptio
       front_end_(speaking(model)),
       encoder_(model, session_options(options_)),
       chain_(model, session_options(options_), encoder_.width()),
-      growing_(kFirstChunk) {}
+      growing_(kFirstChunk) {
+  if (!options_.vector.empty()) missing_pitch_ = missing_pitch(&encoder_, &chain_, speaker_, options_.log_f0);
+}
 
 void SpeechStream::push(std::string_view text) { front_end_.push(text); }
 
@@ -110,7 +113,7 @@ bool SpeechStream::begin_utterance() {
   gap_left_ = 0;
   if (utterance.paragraph_start && returned_ > 0) gap_left_ = std::llround(kParagraphGap * kRateHz / options_.speed);
   plan_.plan(utterance, encoder_.run(utterance, speaker_), options_.speed);
-  chain_.start(plan_, speaker_, options_.seed * 0x9e3779b9U, options_.semitones * std::log(2.0) / 12);
+  chain_.start(plan_, speaker_, options_.seed * 0x9e3779b9U, missing_pitch_ + options_.semitones * std::log(2.0) / 12);
   for (Utterance::Word& word : utterance.words) {
     const size_t end = plan_.start_of(word.first_unit + word.units);
     const int64_t start = returned_ + gap_left_ + plan_.samples_before(plan_.start_of(word.first_unit));

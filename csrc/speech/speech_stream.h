@@ -30,6 +30,7 @@ constexpr size_t kMaxChunkFrames = 4096;
 struct SpeechOptions {
   std::string voice;          ///< name of a stored voice; "" means the first of the file
   std::vector<float> vector;  ///< 192 floats: a voice of one's own, instead of a name
+  double log_f0 = 0;          ///< with a vector: how high it shall speak, Voice::log_f0; 0: as the model makes of it
   double speed = 1;           ///< kMinSpeed .. kMaxSpeed; 2 is twice as fast
   double semitones = 0;       ///< -kMaxSemitones .. kMaxSemitones, added to the pitch
   double volume = 1;          ///< 0 .. kMaxVolume; what would leave [-1, 1] is bent back softly
@@ -79,6 +80,7 @@ class SpeechStream {
 
   SpeechOptions options_;
   std::vector<float> speaker_;
+  double missing_pitch_ = 0;  // of the logarithm of F0
   TextFrontEnd front_end_;
   VoiceEncoder encoder_;
   VoiceChain chain_;

@@ -74,9 +74,26 @@ void VoiceChain::check_rows(const StreamSession& tower, size_t rows) const {
   throw Error(Status::kFormat, "tower '" + tower.spec().name + "' gives more frames than it gets; the model is bad");
 }
 
+std::vector<float> VoiceChain::read_log_f0(const FramePlan& plan, const std::vector<float>& speaker) {
+  start(plan, speaker, 0, 0);
+  push_plan(plan.frames());
+  pitch_.push({decoder_.pull(kAll)[0]});
+  pitch_.finish();
+  const Tensor& log_f0 = pitch_.pull(kAll)[0];
+  return {log_f0.f32(), log_f0.f32() + rows_of(log_f0)};
+}
+
 /// Sends the next frames of the plan down the chain, as far as they come.
 void VoiceChain::push_frames(size_t count) {
   if (count == 0) throw Error(Status::kFormat, "the voice's towers give fewer frames than they get; the model is bad");
+  push_plan(count);
+  pass_mel();
+  pass_source();
+  pass_spectrum();
+}
+
+/// Gives the next frames of the plan to the decoder.
+void VoiceChain::push_plan(size_t count) {
   hidden_.resize(count * width_);
   place_.resize(count * 3);
   prosody_.resize(count * 3);
@@ -88,9 +105,6 @@ void VoiceChain::push_frames(size_t count) {
   decoder_.push(inputs);
   pushed_ += count;
   if (pushed_ == plan_->frames()) decoder_.finish();
-  pass_mel();
-  pass_source();
-  pass_spectrum();
 }
 
 void VoiceChain::pass_mel() {

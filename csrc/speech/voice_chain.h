@@ -23,12 +23,15 @@ class VoiceChain {
   /// Begins an utterance. The plan stays unchanged until it ends. `speaker`: 192 floats; `seed` shifts the noise;
   /// `log_shift` is added to the logarithm of F0.
   void start(const FramePlan& plan, const std::vector<float>& speaker, uint32_t seed, double log_shift);
+  /// Decoder and pitch reader alone: the logarithm of F0 in Hz of each frame of a plan. Ends the utterance before it.
+  std::vector<float> read_log_f0(const FramePlan& plan, const std::vector<float>& speaker);
   /// Computes the next frames, at most `most`, and appends 256 samples for each. Returns how many; 0 at the end.
   size_t pull(size_t most, std::vector<float>* samples);
 
  private:
   void check_rows(const StreamSession& tower, size_t rows) const;
   void push_frames(size_t count);
+  void push_plan(size_t count);
   void pass_mel();
   void pass_source();
   void pass_spectrum();

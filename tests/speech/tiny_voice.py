@@ -14,7 +14,7 @@ from pocketuni_tools.writer import write_model
 
 UNITS, SPEAKER, MELS, BINS = 75, 192, 80, 513
 LETTERS, PHONES = 27, 69
-HIDDEN, WIDTH = 8, 12
+HIDDEN, WIDTH, FEATURES = 8, 12, 16
 FRAMES_PER_UNIT = 5.0
 VOICES = ("ada", "bert")
 
@@ -139,6 +139,51 @@ def vocoder() -> Graph:
     return tower.graph
 
 
+def speaker() -> Graph:
+    """Features whose statistics differ between sounds of different spectra."""
+    tower = Tower("voice.speaker", 5)
+    mel = tower.graph.add_input("mel", "float32", (1, "T", MELS))
+    x = tower.linear(mel, "enter", WIDTH, activation="tanh")
+    x = tower.depthwise(x, "near", 5)
+    tower.output(tower.linear(x, "leave", FEATURES), "features")
+    return tower.graph
+
+
+def usual_stats() -> np.ndarray:
+    """What `speaker` makes of an even spectrum: around it, vectors point everywhere, as trained ones do."""
+    weights = speaker().constants
+    x = np.tanh(weights["voice.speaker.enter.weight"] @ np.full(MELS, -4.0)) * weights["voice.speaker.near.weight"].sum(
+        0
+    )
+    return np.concatenate([weights["voice.speaker.leave.weight"] @ x, np.full(FEATURES, 0.3)])
+
+
+def speaker_head() -> Graph:
+    tower = Tower("voice.speaker_head", 6)
+    stats = tower.graph.add_input("stats", "float32", (1, 2 * FEATURES))
+    usual = tower.constant("usual", usual_stats())
+    x = tower.add("sub", [stats, usual], "unusual", (1, 2 * FEATURES))
+    x = tower.linear(x, "leave", SPEAKER)
+    tower.output(tower.add("l2_normalize", [x], "unit", (1, SPEAKER)), "speaker")
+    return tower.graph
+
+
+def activity() -> Graph:
+    """Whatever is not faint is speech: the mean of the mel against a limit, over three frames."""
+    tower = Tower("voice.activity", 7)
+    mel = tower.graph.add_input("mel", "float32", (1, "T", MELS))
+    weights = [tower.constant("mean", np.full((1, MELS), 1 / MELS)), tower.constant("limit", np.array([8.0]))]
+    x = tower.add("linear", [mel, *weights], "loudness", (1, "T", 1))
+    smooth = tower.constant("smooth", np.full((3, 1), 1 / 3))
+    x = tower.add("depthwise_conv1d", [x, smooth], "smoothed", (1, "T", 1), pad_left=1, pad_right=1)
+    tower.column(x, "speech", 0)
+    return tower.graph
+
+
+def cloning_towers() -> list[Graph]:
+    return [speaker(), speaker_head(), activity()]
+
+
 def towers(frames_per_unit: float = FRAMES_PER_UNIT) -> list[Graph]:
     return [letters_tower(), encoder(frames_per_unit), decoder(), pitch(), vocoder()]
 
@@ -153,7 +198,7 @@ def write(path: Path, graphs: list[Graph] | None = None, **more_blobs: bytes) ->
     blobs = {"lexicon.en": encode_lexicon({}, [])}
     blobs |= {f"voice/{name}": voice_vector(index).tobytes() for index, name in enumerate(VOICES)}
     meta = {"name": "babble", "licence": "Apache-2.0", "voices": {"ada": {"sex": "female"}}}
-    write_model(path, towers() if graphs is None else graphs, meta=meta, blobs=blobs | more_blobs)
+    write_model(path, [*towers(), *cloning_towers()] if graphs is None else graphs, meta=meta, blobs=blobs | more_blobs)
     return path
 
 
