@@ -162,6 +162,7 @@ def test_the_head_is_the_ridge_regression():
     head.fit(stats, vectors, ridge=1e-6)
     wanted = torch.nn.functional.normalize(vectors, dim=1)
     assert torch.allclose(head(stats), wanted, atol=1e-3)
+    head.average_with(head)
     weight, bias = head.folded()
     assert torch.allclose(torch.nn.functional.normalize(stats @ weight.T + bias, dim=1), wanted, atol=1e-3)
 

@@ -103,8 +103,9 @@ def trained_towers(work: Path) -> Towers:
 
 
 def stored_towers(path: Path, work: Path) -> Towers:
-    import pocketuni
     from pocketuni_tools.reader import read_model
+
+    import pocketuni
 
     from . import add_towers, voice_space
 

@@ -123,6 +123,15 @@ class Head(nn.Module):
         self.linear.weight.copy_(torch.linalg.solve(gram, x.T @ (vectors.double() - middle)).T)
         self.linear.bias.copy_(middle)
 
+    @torch.no_grad()
+    def average_with(self, other: Head) -> None:
+        """Becomes the mean of both as maps of the statistics as they are."""
+        (weight, bias), (weight_2, bias_2) = self.folded(), other.folded()
+        self.linear.weight.copy_((weight + weight_2) / 2)
+        self.linear.bias.copy_((bias + bias_2) / 2)
+        self.mean.zero_()
+        self.deviation.fill_(1.0)
+
 
 @dataclass(frozen=True)
 class Shape:

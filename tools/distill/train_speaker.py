@@ -9,6 +9,7 @@ of the clean recording: of the crop, of the whole recording, and of all the spea
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +149,10 @@ def main() -> None:
         training.fit_head(model)
         run.average.load_state_dict(model.state_dict())
     run.run(training.losses, WEIGHTS, training.validate)
+    # The trained head is better on bad recordings, a fitted one on good ones; their mean is the best of both on either.
+    trained = copy.deepcopy(run.average.head)
     training.fit_head(run.average, LAST_FIT * FIT_BATCHES)
+    run.average.head.average_with(trained)
     run.report(training.validate)
     run.save()
 
