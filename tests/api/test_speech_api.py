@@ -31,6 +31,7 @@ class Options(ctypes.Structure):
         ("threads", c_int32),
         ("isa", c_char_p),
         ("chunk_frames", c_size_t),
+        ("own_voice", c_void_p),
     ]
 
 

@@ -34,6 +34,23 @@ def test_save_flac_and_ogg(tmp_path):
         np.testing.assert_allclose(samples, AUDIO.samples, atol=tolerance)
 
 
+def test_files_say_that_they_are_synthetic(tmp_path):
+    soundfile = pytest.importorskip("soundfile", reason="the extra audio is not installed")
+    for name in ("a.wav", "a.flac", "a.ogg"):
+        for audio in (AUDIO, pocketuni.Audio(SAMPLES[:4001]), *([EMPTY] if name == "a.wav" else [])):
+            audio.save(tmp_path / name)
+            with soundfile.SoundFile(tmp_path / name) as file:
+                assert file.comment.startswith("Synthetic speech") and "pocketuni" in file.software, name
+                assert file.frames == len(audio)
+    # A chunk behind the samples: sizes fit together, and readers that do not know it pass over it.
+    data = (tmp_path / "a.wav").read_bytes()
+    size = int.from_bytes(data[4:8], "little")
+    assert data[:4] == b"RIFF" and size == len(data) - 8
+    info = data.index(b"LIST")
+    assert info % 2 == 0 and int.from_bytes(data[info + 4 : info + 8], "little") == len(data) - info - 8
+    assert data[info + 8 : info + 12] == b"INFO"
+
+
 def test_saving_faults_leave_nothing(tmp_path):
     with pytest.raises(ValueError, match="one of .wav, .flac, .ogg"):
         AUDIO.save(tmp_path / "a.mp3")

@@ -71,7 +71,7 @@ def voice(tmp_path, monkeypatch):
 
 def test_python_example_of_speech(voice, capsys):
     names = {}
-    exec(compile(example_with("say("), "README.md", "exec"), names)
+    exec(compile(example_with("model.stream("), "README.md", "exec"), names)
     audio = names["audio"]
     assert (voice / "hello.wav").stat().st_size > 2 * len(audio) and audio.rate_hz == 22050
     assert capsys.readouterr().out.startswith("2048 [")
@@ -86,6 +86,27 @@ def test_shell_examples_of_speech(voice):
     (stream,) = commands("stream")
     command = [sys.executable, "-m", *shlex.split(stream.split(" | ")[0])]
     assert len(subprocess.run(command, capture_output=True, timeout=120, cwd=voice, check=True).stdout) > 20_000
+
+
+@pytest.fixture
+def recording(voice):
+    """me.wav: there is no person in the test's folder, so the model's own voice must do."""
+    model = pocketuni.Model()
+    if "voice.speaker" not in model.towers:
+        pytest.skip("the default model does not make voices")
+    text = "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background. "
+    model.say(4 * text).save(voice / "me.wav")
+    return voice
+
+
+@pytest.mark.filterwarnings("ignore::pocketuni.VoiceWarning")
+def test_examples_of_cloning(recording, capsys):
+    exec(compile(example_with("voice_builder"), "README.md", "exec"), {})
+    assert (recording / "me.voice").stat().st_size < 2000 and (recording / "it-is-me.wav").stat().st_size > 10_000
+    assert capsys.readouterr().out.endswith("silent: check that the microphone is on and not muted.']\n")
+    (recording / "me.voice").unlink()
+    run(commands("clone")[0], recording)
+    assert (recording / "me.voice").stat().st_size < 2000 and (recording / "hello.wav").stat().st_size > 10_000
 
 
 def test_shell_examples(folder):
