@@ -8,7 +8,17 @@ for package in ("scipy", "soundfile", "tqdm", "matplotlib", "onnxruntime"):
     pytest.importorskip(package, reason=f"training needs {package}")
 
 from distill import prepare, shifted, speakers, units, voice_space  # noqa: E402
-from distill.acoustic import Acoustic, Depthwise, Shape, places, round_durations, synthesize_mel  # noqa: E402
+from distill.acoustic import (  # noqa: E402
+    PITCH_CENTRE,
+    PITCH_SCALE,
+    Acoustic,
+    Depthwise,
+    Shape,
+    places,
+    round_durations,
+    synthesize_mel,
+    voice_pitch,
+)
 from distill.acoustic_graph import VARIANCES, decoder_graph, encoder_graph  # noqa: E402
 from distill.align import Segment  # noqa: E402
 from pocketuni_tools.evaluate import evaluate  # noqa: E402
@@ -170,7 +180,12 @@ def test_a_speaker_vector_tells_the_spectrum_and_the_pitch_whatever_the_loudness
     np.testing.assert_allclose(voice_space.spectrum_statistics(mel - 3), stats, atol=1e-5)
     high, low = (voice_space.unit(space.parts(voices[0], stats, log_f0, 0.2)) for log_f0 in (5.4, 4.7))
     assert high.shape == (voice_space.SIZE,)
-    assert high[-2] > 0.2 > -0.2 > low[-2]
+    assert high[voice_space.PITCH_AT] > 0.2 > -0.2 > low[voice_space.PITCH_AT]
+    mixed = torch.from_numpy(voice_space.unit(0.7 * high + 0.3 * low))
+    middle = voice_space.parts_of(mixed)[voice_space.PITCH_AT] * PITCH_SCALE + PITCH_CENTRE
+    assert 4.7 < middle < 5.4
+    found = voice_pitch(torch.from_numpy(np.stack([high, low])))[:, 0] + PITCH_CENTRE
+    np.testing.assert_allclose(found, [5.4, 4.7], rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(high), 1.0, rtol=1e-6)
 
 

@@ -57,7 +57,6 @@ def test_the_acoustic_student_comes_back(networks, file):
     speaker = torch.nn.functional.normalize(torch.randn(1, 192), dim=1)
     for a, b in zip(acoustic.encoder(ids, flags, speaker, mask), found.encoder(ids, flags, speaker, mask), strict=True):
         torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found.encoder.voice_pitch(speaker), acoustic.encoder.voice_pitch(speaker))
     inputs = torch.randn(1, 9, 192), torch.randn(1, 9, 3), torch.randn(1, 9, 3), speaker, mask
     torch.testing.assert_close(found.decoder(*inputs), acoustic.decoder(*inputs), rtol=1e-4, atol=1e-3)
 

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import units
+from . import units, voice_space
 from .mel import MELS
 
 KERNEL = 7
+PITCH_SCALE = voice_space.DEVIATION_LOG_F0 / voice_space.PITCH_SHARE
 SPEAKER = 192
 # Prosody as the decoder reads it: pitch, voicing probability, energy; and the place in the unit, three numbers as well.
 CONDITION = 6
-VOICE_INNER = 64
 # A few hours hold few thousand sentences: durations and F0 are learned by heart without it, the mel is not.
 ENCODER_DROPOUT, VARIANCE_DROPOUT = 0.1, 0.2
 HEADS = 4  # log_frames, pitch, voiced, energy
-PITCH_CENTRE = 5.1  # natural logarithm of 164 Hz: what `pitch` and `prosody` count from
+PITCH_CENTRE = voice_space.CENTRE_LOG_F0  # 164 Hz: what `pitch` and `prosody` count from
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,17 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList([Block(channels, inner, film, dropout) for _ in range(blocks)])
 
     def forward(self, x: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
-        # Unit vectors of 192 floats have entries near 0.07; the factor brings them to order 1.
+        # GE2E's part, of unit length, has entries near 0.07; the factor brings them to order 1.
         code = functional.silu(self.speaker(speaker * SPEAKER**0.5))
         for block in self.blocks:
             x = block(x, code, mask)
         return x
+
+
+def voice_pitch(speaker: Tensor) -> Tensor:
+    """The mean `pitch` of a voice, `[B, 1]`, which its vector `[B, 192]` tells."""
+    at = voice_space.PITCH_AT
+    return voice_space.parts_of(speaker)[:, at : at + 1] * PITCH_SCALE
 
 
 class Encoder(nn.Module):
@@ -136,8 +142,6 @@ class Encoder(nn.Module):
         self.variance = Stack(width, shape.variance_inner, shape.variance_blocks, shape.film, VARIANCE_DROPOUT)
         self.variance_norm = nn.LayerNorm(width, eps=1e-5)
         self.heads = nn.Linear(width, HEADS)
-        self.voice_in, self.voice_out = nn.Linear(SPEAKER, VOICE_INNER), nn.Linear(VOICE_INNER, 1)
-        nn.init.zeros_(self.voice_out.weight)
         self.dropout = VARIANCE_DROPOUT
 
     def set_dropout(self, scale: float) -> None:
@@ -147,25 +151,23 @@ class Encoder(nn.Module):
             for block in stack.blocks:
                 block.dropout = rate * scale  # type: ignore[assignment]
 
-    def voice_pitch(self, speaker: Tensor) -> Tensor:
-        """The mean `pitch` of a voice, `[B, 1]`, as its vector `[B, 192]` lets one guess it."""
-        return self.voice_out(functional.silu(self.voice_in(speaker * SPEAKER**0.5))).float()
-
     def forward(self, ids: Tensor, flags: Tensor, speaker: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """ids, flags `[B, U]`, speaker `[B, 192]`, mask `[B, U, 1]` -> hidden `[B, U, 192]`, heads `[B, U, 4]`.
 
         The head for pitch is relative to the voice's mean; see `full_heads`.
         """
+        speaker = voice_space.parts_of(speaker)
         x = (self.unit(ids) + self.flag(flags)) * mask
         hidden = self.norm(self.stack(x, speaker, mask)) * mask
         y = functional.dropout(hidden, self.dropout, self.training)
         y = self.variance_norm(self.variance(y, speaker, mask))
         return hidden, self.heads(y).float()
 
-    def full_heads(self, heads: Tensor, speaker: Tensor) -> Tensor:
+    @staticmethod
+    def full_heads(heads: Tensor, speaker: Tensor) -> Tensor:
         """The heads as the tower gives them: with pitch from `PITCH_CENTRE` instead of from the voice's mean."""
         log_frames, pitch, voiced, energy = heads.unbind(-1)
-        return torch.stack([log_frames, pitch + self.voice_pitch(speaker), voiced, energy], dim=-1)
+        return torch.stack([log_frames, pitch + voice_pitch(speaker), voiced, energy], dim=-1)
 
 
 class Decoder(nn.Module):
@@ -188,6 +190,7 @@ class Decoder(nn.Module):
 
     def normalized(self, hidden: Tensor, place: Tensor, prosody: Tensor, speaker: Tensor, mask: Tensor) -> Tensor:
         """hidden `[B, T, 192]`, place and prosody `[B, T, 3]` -> normalized mel `[B, T, 80]`."""
+        speaker = voice_space.parts_of(speaker)
         condition = functional.silu(self.condition(torch.cat([place, prosody], dim=-1)))
         x = (self.enter(hidden) + self.condition_out(condition)).float() * mask
         tint = self.tint(speaker * SPEAKER**0.5)[:, None]

@@ -6,7 +6,8 @@ import numpy as np
 from pocketuni_tools.ir import Graph, Value
 from torch import Tensor, nn
 
-from .acoustic import KERNEL, SPEAKER, Acoustic, Block, Depthwise, Encoder, Stack
+from . import voice_space
+from .acoustic import KERNEL, PITCH_SCALE, SPEAKER, Acoustic, Block, Depthwise, Stack
 
 VARIANCES = ("log_frames", "pitch", "voiced", "energy")
 
@@ -84,15 +85,22 @@ class Builder:
         return x
 
     def speaker(self) -> str:
-        """The input `speaker` `[1, 192]`, as `[1, 1, 192]`."""
-        name = self.input("speaker", "float32", 1, SPEAKER)
-        return self.emit("unsqueeze", [name], "speaker_row", (1, 1, SPEAKER), axes=[1])
+        """The parts of the vector in the input `speaker` `[1, 192]`, as `[1, 1, 192]`."""
+        shape = (1, 1, SPEAKER)
+        row = self.emit("unsqueeze", [self.input("speaker", "float32", 1, SPEAKER)], "speaker_row", shape, axes=[1])
+        least = self.constant("least_constant", np.array([voice_space.LEAST_CONSTANT]))
+        length = self.emit("maximum", [self.column(row, SPEAKER - 1, "constant"), least], "divisor", (1, 1, 1))
+        factor = self.constant("usual_constant", np.array([voice_space.CONSTANT]))
+        return self.emit("mul", [row, self.emit("div", [factor, length], "factor", (1, 1, 1))], "parts", shape)
 
-    def voice_pitch(self, layer: Encoder, speaker: str) -> str:
+    def column(self, x: str, at: int, name: str) -> str:
+        """Of `[1, 1, C]` the number at a place, `[1, 1, 1]`."""
+        return self.emit("slice", [x], name, (1, 1, 1), axes=[2], starts=[at], ends=[at + 1], steps=[1])
+
+    def voice_pitch(self, parts: str) -> str:
         """The voice's mean pitch, `[1, 1, 1]`."""
-        weight, bias = array(layer.voice_in.weight) * SPEAKER**0.5, array(layer.voice_in.bias)
-        x = self.linear(speaker, "voice_in", weight, bias, precision="f16", activation="silu")
-        return self.module(x, "voice_out", layer.voice_out, precision="f16")
+        told = self.column(parts, voice_space.PITCH_AT, "voice_pitch_told")
+        return self.emit("mul", [told, self.constant("pitch_scale", np.array([PITCH_SCALE]))], "voice_pitch", (1, 1, 1))
 
     def embedding(self, ids: str, name: str, layer: nn.Embedding) -> str:
         table = self.constant(f"{name}.weight", array(layer.weight), "f16")
@@ -112,7 +120,7 @@ def encoder_graph(model: Acoustic) -> Builder:
     hidden = b.norm(b.stack(x, "stack", m.stack, speaker), "norm", m.norm)
     y = b.norm(b.stack(hidden, "variance", m.variance, speaker), "variance_norm", m.variance_norm)
     heads = b.module(y, "heads", m.heads, precision="f16")
-    voice = b.voice_pitch(m, speaker)
+    voice = b.voice_pitch(speaker)
     b.output(hidden, "hidden")
     for i, name in enumerate(VARIANCES):
         shape = (1, "units", 1)

@@ -41,7 +41,7 @@ class VoiceMaker:
         return torch.cat([self.model.features(log_mel), (log_mel - MEL_CENTRE) * MEL_SCALE], dim=2)
 
     def told(self) -> tuple[np.ndarray, np.ndarray]:
-        """The linear map from statistics to the parts of the spectrum and of F0: weight `[64, ...]`, bias `[64]`."""
+        """The linear map from statistics to all parts but GE2E's: weight `[64, ...]`, bias `[64]`."""
         width = self.model.shape.features
         axes = voice_space.SPECTRUM_SHARE * self.space.spectrum_axes
         level = (np.eye(MELS) - 1 / MELS) / MEL_SCALE
@@ -49,7 +49,11 @@ class VoiceMaker:
         weight[:, width : width + MELS] = axes[:, :MELS] @ level
         weight[:, 2 * width + MELS :] = axes[:, MELS:] / MEL_SCALE
         bias = -axes @ self.space.spectrum_mean
-        return np.concatenate([weight, self.pitch[0]]), np.concatenate([bias, self.pitch[1]])
+        constant = np.zeros((1, weight.shape[1]))
+        return (
+            np.concatenate([weight, self.pitch[0], constant]),
+            np.concatenate([bias, self.pitch[1], [voice_space.CONSTANT]]),
+        )
 
     def speaker(self, stats: Tensor) -> Tensor:
         """Statistics `[B, 2 (features + 80)]` -> vectors `[B, 192]`."""

@@ -46,12 +46,16 @@ VOICES = {
 }
 PROVENANCE = {
     "method": "tools/distill: forced alignment, convolutional acoustic model, excitation vocoder",
-    "data": "LJSpeech 1.1 (public domain); LibriSpeech train-clean-5 and VCTK p239 (CC BY 4.0)",
-    "teachers": "GE2E of Resemblyzer (Apache-2.0) for speaker vectors; pocketsphinx en-us (BSD) and WORLD for labels",
+    "data": "LJSpeech 1.1 (public domain); LibriSpeech train-clean-5 and one recording each of 251 speakers of "
+    "train-clean-100, VCTK p239 (CC BY 4.0)",
+    "teachers": "GE2E of Resemblyzer (Apache-2.0) for speaker vectors; silero VAD (MIT) for speech activity; "
+    "pocketsphinx en-us (BSD) and WORLD for labels",
 }
 
 
 CALIBRATION = 6  # recordings of LJSpeech, and as many of the other corpora
+# F0 that trembles is heard: rounded to int8, the reader costs DNSMOS 0.04, the vocoder nothing (docs/decisions.md).
+VOCODER_PRECISION = {"voice.pitch": "f16", "voice.vocoder": "int8"}
 WORST_ERROR = 0.12  # of an exported output, relative to its root mean square, with weights and activations in int8
 
 
@@ -103,7 +107,7 @@ def acoustic_towers(model: Acoustic, data: Prepared) -> list[tuple[Tower, dict[s
 
 
 def vocoder_towers(data: Path, spectrum: Path, pitch: Path) -> list[tuple[Tower, dict[str, str]]]:
-    """The pitch reader and the vocoder: int8 in the products, all else as it is."""
+    """The pitch reader and the vocoder, with the precision of their products; all else is as it is."""
     rows = export_vocoder.split.ljspeech_held_out(data / "speech")
     others = [row for row in export_vocoder.split.transcripts(data / "speech", "ljspeech") if row not in rows]
     feeds = export_vocoder.feeds_of(data, others[: export_vocoder.CALIBRATION_SENTENCES])
@@ -112,7 +116,7 @@ def vocoder_towers(data: Path, spectrum: Path, pitch: Path) -> list[tuple[Tower,
     for tower in found:
         fuse(tower.graph)
     separate_names(found)
-    return [(tower, dict.fromkeys(weights_of(tower.graph), "int8")) for tower in found]
+    return [(tower, dict.fromkeys(weights_of(tower.graph), VOCODER_PRECISION[tower.graph.name])) for tower in found]
 
 
 def pronunciation(folder: Path) -> tuple[list[tuple[Tower, dict[str, str]]], dict[str, bytes]]:
@@ -127,7 +131,7 @@ def pronunciation(folder: Path) -> tuple[list[tuple[Tower, dict[str, str]]], dic
 def choose_voices(data: Prepared) -> tuple[dict[str, bytes], dict[str, dict]]:
     """The blobs `voice/NAME` and what META says about each voice."""
     blobs, meta = {}, {}
-    corpora = {u.info["speaker"]: u.info["corpus"] for u in data.utterances}
+    corpora = {u.info["speaker"]: u.info["corpus"] for u in data.utterances if u.info["corpus"] in SOURCES}
     for name, speaker in VOICES.items():
         index = next((i for i, s in enumerate(data.speakers) if s["name"] == speaker), None)
         if index is None:
@@ -177,6 +181,7 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
     )
     if options.cloning:
         chosen += cloning_towers.towers(options.work)
+        blobs["voice_space"] = data.space.digest()
     towers = [tower for tower, _ in chosen]
     if options.pronunciation:
         spelled, lexicon = pronunciation(options.work / "g2p")

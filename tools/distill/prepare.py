@@ -285,7 +285,10 @@ def pack(items: list[dict], space: voice_space.VoiceSpace, folder: Path, speech:
         utterance=voice_space.unit(parts),
         owner=owner,
     )
-    sexes = {x["recording"].speaker: x["recording"].sex for x in items}
+    # Some of the speakers without text are among the others, where more is known of them.
+    sexes = {x["recording"].speaker: "" for x in items} | {
+        x["recording"].speaker: x["recording"].sex for x in items if x["recording"].sex
+    }
     index = {
         "speakers": [{"name": n, "sex": sexes[n], "log_f0": f0_means[n], "gain": gains[n]} for n in names],
         "utterances": [

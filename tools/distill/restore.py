@@ -74,7 +74,7 @@ def module_weights(w: Weights, tower: str, module: nn.Module) -> dict[str, np.nd
             found[name] = np.concatenate(parts)
         elif stored in w:
             found[name] = w(stored)
-            if kind == "weight" and layer.rpartition(".")[2] in ("speaker", "voice_in", "tint"):
+            if kind == "weight" and layer.rpartition(".")[2] in ("speaker", "tint"):
                 found[name] = found[name] / SPEAKER_SCALE
     return found
 
@@ -100,7 +100,7 @@ def acoustic_of(path: Path, mean: np.ndarray, deviation: np.ndarray) -> Acoustic
     """The acoustic student of a `.puni`; `mean` and `deviation` `[80]` of the bands are those of the data to come."""
     w = Weights(path)
     model = Acoustic(shape_of(w))
-    fill(model.encoder, module_weights(w, "voice.encoder", model.encoder), ("voice_",))
+    fill(model.encoder, module_weights(w, "voice.encoder", model.encoder))
     found = module_weights(w, "voice.decoder", model.decoder)
     unfold_bands(found, mean, deviation)
     fill(model.decoder, found, ("tint",))

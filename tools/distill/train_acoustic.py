@@ -37,7 +37,6 @@ LOSSES = {
     "structure": 0.5,
     "log_frames": 0.5,
     "pitch": 0.5,
-    "voice_pitch": 0.5,
     "voiced": 0.2,
     "energy": 0.5,
     "heard_pitch": 0.03,
@@ -66,6 +65,12 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
+def pitch_reader(path: Path) -> train_pitch.PitchReader:
+    if not path.exists():
+        raise OSError(f"{path}: not there; train the reader of F0 first, with distill.train_pitch")
+    return train_pitch.load(path).requires_grad_(False)
+
+
 class Trainer:
     def __init__(self, data: Prepared, folder: Path, options: argparse.Namespace):
         self.data, self.folder, self.options = data, folder, options
@@ -76,7 +81,7 @@ class Trainer:
         self.model.decoder.mean.copy_(torch.from_numpy(mean))
         self.model.decoder.deviation.copy_(torch.from_numpy(deviation))
         self.critic = Critic()
-        self.reader = train_pitch.load(options.work / "vocoder/pitch.pt").requires_grad_(False)
+        self.reader = pitch_reader(options.work / "vocoder/pitch.pt")
         self.likeness = likeness.Likeness(likeness.bands_of(options.work)).requires_grad_(False)
         # cuDNN's rule holds for the LSTM on CPUs as well: no gradient outside of training mode. It has no dropout.
         self.likeness.teacher.train()
@@ -157,12 +162,8 @@ class Trainer:
     @staticmethod
     def turn_to_space(weights: dict[str, Tensor]) -> None:
         """Makes weights that knew vectors of GE2E alone read its part of the new ones, and nothing else of them."""
-        length = (1 + voice_space.SPECTRUM_SHARE**2 + voice_space.PITCH_SHARE**2) ** 0.5
         for name in [name for name in weights if name.endswith("speaker.weight")]:
-            weights[name][:, : voice_space.TEACHER] *= length
             weights[name][:, voice_space.TEACHER :] = 0
-        for name in [name for name in weights if ".voice_" in name]:
-            del weights[name]
 
     def elapsed_s(self) -> float:
         return self.spent_s + time.monotonic() - self.begin_s
@@ -182,7 +183,6 @@ class Trainer:
         # Huber again: creaky voice halves F0, or makes the tracker halve it.
         loss = functional.smooth_l1_loss(pitch, b.prosody[..., 0] - b.voice_pitch, reduction="none", beta=0.15)
         yield "pitch", weighted_mean(loss, judged * (b.prosody[..., 1] + 0.02))
-        yield "voice_pitch", (self.model.encoder.voice_pitch(b.speaker) - b.voice_pitch).abs().mean()
         loss = functional.binary_cross_entropy_with_logits(voiced, b.prosody[..., 1], reduction="none")
         yield "voiced", weighted_mean(loss, judged)
         yield "energy", weighted_mean((energy - b.prosody[..., 2]).square(), judged)

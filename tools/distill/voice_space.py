@@ -1,22 +1,27 @@
-"""What a speaker vector is: 128 numbers of GE2E's, 62 of the spectrum's statistics, and two of F0; of unit length.
+"""What a speaker vector is: 128 numbers of GE2E's, 61 of the spectrum's statistics, two of F0 and a constant.
 
 GE2E tells speakers apart but says indirectly what a decoder has to know: how loud each band is on average, how much it
 moves, how high the voice lies. From some dozens of speakers a decoder learns that only for them; told so itself, it
 does as it is told for anybody (docs/decisions.md). GE2E's part is its first axes (speakers.py), the spectrum's the
-principal axes of 251 speakers' statistics.
+principal axes of 251 speakers' statistics. Vectors have unit length; the constant tells by how much they were divided,
+for mixtures of voices as well, so that networks read the numbers as they were (`parts_of`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import pitch, speakers
 
-TEACHER, SPECTRUM, PITCH = 128, 62, 2
-SIZE = TEACHER + SPECTRUM + PITCH
+TEACHER, SPECTRUM, PITCH = 128, 61, 2
+SIZE = TEACHER + SPECTRUM + PITCH + 1
+PITCH_AT = TEACHER + SPECTRUM  # the mean of F0; behind it how much F0 moves, and the constant
+CONSTANT, LEAST_CONSTANT = 0.3, 0.05  # before division, and at least after it: else any 192 floats might mean anything
 ACTIVE = 3.0  # frames count whose energy is at most so far (natural logarithm) below the loudest twentieth's
 CENTRE_LOG_F0, DEVIATION_LOG_F0 = 5.1, 0.28  # of speakers' means
 USUAL_SPREAD = 0.2  # of F0 within a speaker
@@ -53,14 +58,15 @@ class VoiceSpace:
     mean: np.ndarray
     axes: np.ndarray
     spectrum_mean: np.ndarray  # [160]
-    spectrum_axes: np.ndarray  # [62, 160]
+    spectrum_axes: np.ndarray  # [61, 160]
 
     def parts(self, embedding: np.ndarray, statistics: np.ndarray, log_f0: float, spread: float) -> np.ndarray:
         """A vector before it is brought to unit length, `[192]`: those of one speaker are averaged so."""
         teacher = self.axes[:TEACHER] @ (embedding - self.mean)
         f0 = np.array([(log_f0 - CENTRE_LOG_F0) / DEVIATION_LOG_F0, (spread - USUAL_SPREAD) / USUAL_SPREAD])
         spectrum = self.spectrum_axes @ (statistics - self.spectrum_mean)
-        return np.concatenate([teacher / np.linalg.norm(teacher), SPECTRUM_SHARE * spectrum, PITCH_SHARE * f0])
+        teacher = teacher / np.linalg.norm(teacher)
+        return np.concatenate([teacher, SPECTRUM_SHARE * spectrum, PITCH_SHARE * f0, [CONSTANT]])
 
     def of_audio(self, narrow: np.ndarray, wide: np.ndarray, teacher: speakers.SpeakerTeacher) -> np.ndarray:
         """The vector `[192]` of one recording, at 16 and at 22.05 kHz: what a speaker tower is to find."""
@@ -72,12 +78,22 @@ class VoiceSpace:
         f0 = pitch_statistics(pitch.log_f0(wide, len(mel)))
         return unit(self.parts(teacher.embed(narrow), spectrum_statistics(mel), *f0))
 
+    def digest(self) -> bytes:
+        """16 bytes that tell this space from others: voices of one model fit another with the same (docs/voice.md)."""
+        content = b"".join(np.ascontiguousarray(values, "<f4").tobytes() for values in self.as_dict().values())
+        return hashlib.blake2b(content, digest_size=16).digest()
+
     def as_dict(self) -> dict[str, np.ndarray]:
         return dict(vars(self))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def parts_of(vectors: Any) -> Any:
+    """The numbers before they were brought to unit length, of tensors `[..., 192]`."""
+    return vectors * (CONSTANT / vectors[..., -1:].clamp(min=LEAST_CONSTANT))
 
 
 def fit(embeddings: np.ndarray, statistics: np.ndarray) -> VoiceSpace:
