@@ -236,7 +236,8 @@ class Model:
         volume: float = 1.0,
         seed: int | None = None,
     ) -> speech.Audio:
-        """Speaks a text: float32 samples at 22,050 Hz, and the words with their times.
+        """Speaks a text: float32 samples at 22,050 Hz, and the words with their times (Pocket TTS models: at their
+        own rate, without times, and with neither speed nor pitch).
 
         voice: one of `voices`, a `Voice`, the path of a `.voice` file or of a recording, or 192 floats; None means the
         default.
@@ -278,6 +279,7 @@ class Model:
         source: the path of a recording (3 to 10 s of one person, with their consent: docs/consent.md), or
         `(samples, rate_hz)` as `VoiceBuilder.feed` takes them, at 8,000 to 192,000 Hz; the path of a `.voice` file; a
         name. Silence and noise in a recording do not count. name: of the voice; None means that of the file.
+        Of Pocket TTS models (docs/pocket.md) also the path of a state that the package exported (`.safetensors`).
 
         What makes a recording less useful (too short, clipped, noisy, several speakers) is a `VoiceWarning`. Raises
         ValueError for less than half a second of speech, samples that are not finite, a voice file that is damaged or

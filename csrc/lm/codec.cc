@@ -1,9 +1,15 @@
 #include "lm/codec.h"
 
 #include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
 #include <limits>
+#include <mutex>
+#include <thread>
 
 #include "base/error.h"
+#include "base/thread_pool.h"
 #include "speech/voice_towers.h"
 
 namespace pocketuni {
@@ -17,6 +23,11 @@ Tensor rows_of(const float* data, size_t rows, size_t width) {
   tensor.type.shape = {1, static_cast<int64_t>(rows), static_cast<int64_t>(width)};
   tensor.data = const_cast<float*>(data);
   return tensor;
+}
+
+SessionOptions alone(SessionOptions options) {
+  options.threads = 1;
+  return options;
 }
 
 /// Checks the one input and the one output of a stream of rows.
@@ -74,12 +85,47 @@ void CodecDecoder::decode(const float* latents, size_t frames, std::vector<float
   }
 }
 
+/// Rows that one thread makes and another takes, in order.
+class CodecEncoder::Handover {
+ public:
+  void give(std::vector<float> rows) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      waiting_.push_back(std::move(rows));
+    }
+    changed_.notify_one();
+  }
+  /// Nothing more comes: take() throws what went wrong.
+  void fail(std::exception_ptr fault) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      fault_ = std::move(fault);
+    }
+    changed_.notify_one();
+  }
+  std::vector<float> take() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return !waiting_.empty() || fault_ != nullptr; });
+    if (waiting_.empty()) std::rethrow_exception(fault_);
+    std::vector<float> rows = std::move(waiting_.front());
+    waiting_.pop_front();
+    return rows;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::vector<float>> waiting_;
+  std::exception_ptr fault_;
+};
+
 CodecEncoder::CodecEncoder(const std::shared_ptr<const Model>& model, const PocketSettings& settings,
                            const SessionOptions& options)
     : frame_samples_(static_cast<size_t>(settings.frame_samples)),
       frame_rows_(static_cast<size_t>(settings.frame_rows)),
-      rows_(model, "mimi.rows", options),
-      chain_(model, "mimi.encoder", settings.encoder, options),
+      threaded_(options.threads > 1 || (options.threads == 0 && usable_cpus() > 1)),
+      rows_(model, "mimi.rows", alone(options)),
+      chain_(model, "mimi.encoder", settings.encoder, alone(options)),
       latent_(model, "mimi.latent", options, {"x"}, {"latent"}) {
   check_stream(rows_, "samples", 1, "x", chain_.width());
   check_widths(chain_.last(), 0, latent_, 0);
@@ -89,27 +135,59 @@ std::vector<float> CodecEncoder::encode(std::vector<float> samples) {
   const size_t frames = (samples.size() + frame_samples_ - 1) / frame_samples_;
   if (frames == 0) fail_argument("the voice prompt holds no samples");
   samples.resize(frames * frame_samples_);
+  Handover handover;
+  std::thread helper;
+  if (threaded_) {
+    helper = std::thread([&] { make_rows(samples, &handover); });
+  } else {
+    make_rows(samples, &handover);
+  }
+  std::vector<float> encoded;
+  std::exception_ptr fault;
+  try {
+    encoded = encode_rows(frames, &handover);
+  } catch (...) {
+    fault = std::current_exception();
+  }
+  if (helper.joinable()) helper.join();
+  if (fault != nullptr) std::rethrow_exception(fault);
+  latent_.run({encoded.data()}, encoded.size() / chain_.last().output_width(0));
+  const Rows latents = latent_.output(0);
+  if (latents.count != frames) fail_rate("mimi.latent", latents.count, frames);
+  return std::vector<float>(latents.data, latents.data + latents.count * latent_width());
+}
+
+void CodecEncoder::make_rows(const std::vector<float>& samples, Handover* handover) {
+  try {
+    rows_.reset();
+    const size_t frames = samples.size() / frame_samples_;
+    for (size_t frame = 0; frame < frames; frame += kFramesAtOnce) {
+      const size_t count = std::min(kFramesAtOnce, frames - frame);
+      rows_.push({rows_of(samples.data() + frame * frame_samples_, count * frame_samples_, 1)});
+      const Tensor& x = rows_.pull(kAll)[0];
+      const size_t got = static_cast<size_t>(x.type.shape[1]);
+      if (got != count * frame_rows_) fail_rate("mimi.rows", got, count * frame_rows_);
+      handover->give(std::vector<float>(x.f32(), x.f32() + got * chain_.width()));
+    }
+  } catch (...) {
+    handover->fail(std::current_exception());
+  }
+}
+
+/// What the last convolution reads: the first row again where nothing stands before it, then all rows.
+std::vector<float> CodecEncoder::encode_rows(size_t frames, Handover* handover) {
   chain_.reset();
-  rows_.reset();
   const size_t width = chain_.last().output_width(0);
   std::vector<float> encoded;
   for (size_t frame = 0; frame < frames; frame += kFramesAtOnce) {
-    const size_t count = std::min(kFramesAtOnce, frames - frame);
-    rows_.push({rows_of(samples.data() + frame * frame_samples_, count * frame_samples_, 1)});
-    const Tensor& x = rows_.pull(kAll)[0];
-    const size_t got = static_cast<size_t>(x.type.shape[1]);
-    if (got != count * frame_rows_) fail_rate("mimi.rows", got, count * frame_rows_);
-    const Rows y = chain_.run(x.f32(), got);
-    // The last convolution sees the first row again where nothing stands before it.
+    const std::vector<float> x = handover->take();
+    const Rows y = chain_.run(x.data(), x.size() / chain_.width());
     for (size_t i = 0; frame == 0 && i < frame_rows_ && frame_rows_ > 1; ++i) {
       encoded.insert(encoded.end(), y.data, y.data + width);
     }
     encoded.insert(encoded.end(), y.data, y.data + y.count * width);
   }
-  latent_.run({encoded.data()}, encoded.size() / width);
-  const Rows latents = latent_.output(0);
-  if (latents.count != frames) fail_rate("mimi.latent", latents.count, frames);
-  return std::vector<float>(latents.data, latents.data + latents.count * latent_width());
+  return encoded;
 }
 
 }  // namespace pocketuni

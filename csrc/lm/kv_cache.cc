@@ -128,38 +128,41 @@ void KvCache::multiply(const float* x, ptrdiff_t x_stride, int rows, int k, cons
   }
 }
 
-void KvCache::attend(const float* queries, ptrdiff_t stride, size_t rows, float* out) {
-  const size_t width = static_cast<size_t>(shape_.heads) * static_cast<size_t>(shape_.width);
-  for (size_t row = 0; row < rows; row += kBlock) {
-    const int count = static_cast<int>(std::min<size_t>(kBlock, rows - row));
-    const int64_t first = end_ - static_cast<int64_t>(rows - row);
-    attend_block(queries + static_cast<ptrdiff_t>(row) * stride, stride, first, count, out + row * width);
-  }
+void KvCache::attend(const float* queries, ptrdiff_t stride, size_t rows, float* out, ThreadPool* pool) {
+  const size_t pitch = static_cast<size_t>(capacity_) * kBlock;
+  const int64_t first = end_ - static_cast<int64_t>(rows);
+  scores_.resize(pitch * static_cast<size_t>(pool->size()));
+  const ptrdiff_t out_stride = static_cast<ptrdiff_t>(shape_.heads) * shape_.width;
+  pool->parallel(shape_.heads, [&](int head, int thread) {
+    for (size_t row = 0; row < rows; row += kBlock) {
+      const int count = static_cast<int>(std::min<size_t>(kBlock, rows - row));
+      const auto at = static_cast<ptrdiff_t>(row);
+      attend_head(head, queries + at * stride, stride, first + at, count, out + at * out_stride,
+                  scores_.data() + static_cast<size_t>(thread) * pitch);
+    }
+  });
 }
 
 /// Queries of the positions first .. first + rows - 1. Keys outside a query's window get a weight of 0, which leaves a
 /// chain of fused multiply-adds as it is: results do not depend on what else is stored.
-void KvCache::attend_block(const float* queries, ptrdiff_t stride, int64_t first, int rows, float* out) {
+void KvCache::attend_head(int head, const float* queries, ptrdiff_t stride, int64_t first, int rows, float* out,
+                          float* scores) const {
   const int64_t seen = first + rows - base_;  // slots that the last query sees
-  const size_t pitch = static_cast<size_t>(capacity_);
-  const ptrdiff_t out_stride = static_cast<ptrdiff_t>(shape_.heads) * shape_.width;
-  scores_.resize(pitch * kBlock);
-  for (int head = 0; head < shape_.heads; ++head) {
-    const int group = head / (shape_.heads / shape_.kv_heads);
-    multiply(queries + head * shape_.width, stride, rows, shape_.width, keys_.get(), key_index(group, 0, 0),
-             static_cast<int>(seen), scores_.data(), static_cast<ptrdiff_t>(pitch));
-    for (int row = 0; row < rows; ++row) {
-      const int64_t position = first + row;
-      const int64_t from = shape_.context > 0 ? std::max(base_, position - shape_.context + 1) - base_ : 0;
-      const int64_t to = position + 1 - base_;
-      float* scores = scores_.data() + static_cast<size_t>(row) * pitch;
-      kernels_->softmax_f32(scores + from, 1, static_cast<int>(to - from), scores + from);
-      std::fill_n(scores, from, 0.0f);
-      std::fill(scores + to, scores + pitch, 0.0f);
-    }
-    multiply(scores_.data(), static_cast<ptrdiff_t>(pitch), rows, static_cast<int>(capacity_), values_.get(),
-             value_index(group, 0, 0), shape_.width, out + head * shape_.width, out_stride);
+  const auto pitch = static_cast<ptrdiff_t>(capacity_);
+  const int group = head / (shape_.heads / shape_.kv_heads);
+  multiply(queries + head * shape_.width, stride, rows, shape_.width, keys_.get(), key_index(group, 0, 0),
+           static_cast<int>(seen), scores, pitch);
+  for (int row = 0; row < rows; ++row) {
+    const int64_t position = first + row, to = position + 1 - base_;
+    const int64_t from = shape_.context > 0 ? std::max(base_, position - shape_.context + 1) - base_ : 0;
+    float* weights = scores + row * pitch;
+    kernels_->softmax_f32(weights + from, 1, static_cast<int>(to - from), weights + from);
+    std::fill_n(weights, from, 0.0f);
+    std::fill(weights + to, weights + pitch, 0.0f);
   }
+  const ptrdiff_t out_stride = static_cast<ptrdiff_t>(shape_.heads) * shape_.width;
+  multiply(scores, pitch, rows, static_cast<int>(capacity_), values_.get(), value_index(group, 0, 0), shape_.width,
+           out + head * shape_.width, out_stride);
 }
 
 }  // namespace pocketuni

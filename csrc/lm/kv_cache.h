@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/thread_pool.h"
 #include "kernels/kernels.h"
 
 namespace pocketuni {
@@ -33,8 +34,8 @@ class KvCache {
   /// The same from halves.
   void append_halves(const uint16_t* keys, const uint16_t* values, ptrdiff_t stride, size_t rows);
   /// Attention of the last `rows` positions: queries [heads * width], scaled already, `stride` floats apart, to `out`
-  /// [rows][heads * width].
-  void attend(const float* queries, ptrdiff_t stride, size_t rows, float* out);
+  /// [rows][heads * width]. Heads share the threads of the pool.
+  void attend(const float* queries, ptrdiff_t stride, size_t rows, float* out, ThreadPool* pool);
   /// Row [kv_heads * width] of the keys, and of the values, of a position that is still there.
   void read(int64_t position, float* keys, float* values) const;
 
@@ -50,7 +51,8 @@ class KvCache {
   size_t value_index(int head, int64_t slot, int column) const;
   void multiply(const float* x, ptrdiff_t x_stride, int rows, int k, const AlignedBuffer* tiles, size_t first, int n,
                 float* y, ptrdiff_t y_stride) const;
-  void attend_block(const float* queries, ptrdiff_t stride, int64_t first, int rows, float* out);
+  void attend_head(int head, const float* queries, ptrdiff_t stride, int64_t first, int rows, float* out,
+                   float* scores) const;
 
   const Kernels* kernels_;
   AttentionShape shape_;

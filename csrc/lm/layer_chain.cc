@@ -61,7 +61,10 @@ void LayerChain::check_sizes(const std::string& prefix) const {
 
 LayerChain::LayerChain(const std::shared_ptr<const Model>& model, const std::string& prefix,
                        const ChainSettings& settings, const SessionOptions& options, const SessionOptions& many)
-    : settings_(settings), towers_(open_towers(model, prefix, options)) {
+    : settings_(settings),
+      towers_(open_towers(model, prefix, options)),
+      pool_(options.threads),
+      many_pool_(many.threads == options.threads ? 1 : many.threads) {
   const size_t all = towers_[0]->output_width(0);
   queries_ = towers_[1]->input_width(0);
   keys_ = all > queries_ ? (all - queries_) / 2 : 0;
@@ -125,7 +128,8 @@ Rows LayerChain::run_block(const float* x, size_t rows, bool only_last) {
   if (position() + static_cast<int64_t>(rows) > kMaxPositions) {
     fail_argument("more than " + std::to_string(kMaxPositions) + " positions in one sequence");
   }
-  const Towers& towers = rows >= kManyRows && !many_towers_.empty() ? many_towers_ : towers_;
+  const bool many = rows >= kManyRows && !many_towers_.empty();
+  const Towers& towers = many ? many_towers_ : towers_;
   find_turns(rows);
   const size_t all = queries_ + 2 * keys_;
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(head_)));
@@ -143,7 +147,7 @@ Rows LayerChain::run_block(const float* x, size_t rows, bool only_last) {
     caches_[layer].append(qkv_.data() + queries_, qkv_.data() + queries_ + keys_, stride, rows);
     if (only_last && layer + 1 == layers()) count = 1;
     const size_t first = rows - count;
-    caches_[layer].attend(qkv_.data() + first * all, stride, count, attended_.data());
+    caches_[layer].attend(qkv_.data() + first * all, stride, count, attended_.data(), many ? &many_pool_ : &pool_);
     towers[layer + 1]->run({attended_.data(), x + first * width()}, count);
     x = towers[layer + 1]->output(0).data;
   }

@@ -61,6 +61,7 @@ class LayerChain {
   ChainSettings settings_;
   Towers towers_, many_towers_;
   std::vector<KvCache> caches_;  // of each layer
+  ThreadPool pool_, many_pool_;
   size_t queries_ = 0, keys_ = 0, head_ = 0;
   std::vector<float> frequencies_, turns_;  // [head / 2]; cosines and sines [rows][head / 2][2]
   std::vector<float> qkv_, attended_, results_;

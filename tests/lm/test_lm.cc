@@ -73,7 +73,9 @@ std::vector<double> naive(const Sequence& s) {
 }
 
 /// In calls of the sizes given, the last one again and again.
-std::vector<float> cached(const Sequence& s, const Kernels* kernels, bool half, const std::vector<size_t>& sizes) {
+std::vector<float> cached(const Sequence& s, const Kernels* kernels, bool half, const std::vector<size_t>& sizes,
+                          int threads = 1) {
+  ThreadPool pool(threads);
   KvCache cache(kernels, s.shape, half);
   std::vector<float> out(s.rows * s.q_width());
   size_t call = 0;
@@ -82,7 +84,7 @@ std::vector<float> cached(const Sequence& s, const Kernels* kernels, bool half, 
     cache.append(s.keys.data() + row * s.k_width(), s.values.data() + row * s.k_width(),
                  static_cast<ptrdiff_t>(s.k_width()), count);
     cache.attend(s.queries.data() + row * s.q_width(), static_cast<ptrdiff_t>(s.q_width()), count,
-                 out.data() + row * s.q_width());
+                 out.data() + row * s.q_width(), &pool);
     row += count;
   }
   return out;
@@ -101,6 +103,7 @@ void test_attention(const Kernels* kernels) {
             half, worst);
       for (const std::vector<size_t>& sizes : {std::vector<size_t>{1}, {7}, {3, 1, 40, 16}, {100, 1}}) {
         CHECK(cached(s, kernels, half, sizes) == whole, "%s, calls of %zu", kernels->isa, sizes[0]);
+        CHECK(cached(s, kernels, half, sizes, 2) == whole, "%s, calls of %zu, two threads", kernels->isa, sizes[0]);
       }
     }
   }
@@ -108,13 +111,14 @@ void test_attention(const Kernels* kernels) {
 
 void test_rewinding_gives_the_same_again() {
   const Sequence s = make_sequence({2, 2, 16, 0}, 150);
+  ThreadPool pool(1);
   KvCache cache(find_kernels("ref"), s.shape, true);
   const auto stride = static_cast<ptrdiff_t>(s.k_width());
   std::vector<float> once(s.q_width()), again(s.q_width());
   cache.append(s.keys.data(), s.values.data(), stride, 70);
   for (std::vector<float>* out : {&once, &again}) {
     cache.append(s.keys.data() + 70 * s.k_width(), s.values.data() + 70 * s.k_width(), stride, 80);
-    cache.attend(s.queries.data(), static_cast<ptrdiff_t>(s.q_width()), 1, out->data());
+    cache.attend(s.queries.data(), static_cast<ptrdiff_t>(s.q_width()), 1, out->data(), &pool);
     cache.rewind(70);
     CHECK(cache.end() == 70);
   }
