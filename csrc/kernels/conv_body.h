@@ -18,12 +18,22 @@ template <int R, int P>
 PU_NOINLINE void write_tile(const Output& out, Vec (&acc)[R][P], int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
   const int column = panel * kPanel;
-  if (!out.plain() || cols != P * kPanel) {
+  const auto read = [](const float* p, int n) { return n >= kPanel ? load(p) : load_part(p, n, set(0.0f)); };
+  if (e.bias != nullptr) {
+    PU_UNROLL
+    for (int p = 0; p < P; ++p) {
+      const Vec bias = read(e.bias + column + p * kPanel, cols - p * kPanel);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) acc[r][p] = acc[r][p] + bias;
+    }
+  }
+  if (!out.plain()) {
     float buffer[R * P * kPanel];
     PU_UNROLL
     for (int i = 0; i < R * P; ++i) store(buffer + i * kPanel, acc[i / P][i % P]);
-    finish_tile(out, buffer, R, P * kPanel, row, column, cols);
-    return;
+    out.act_row(e.activation, buffer, R * P * kPanel);
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = load(buffer + i * kPanel);
   }
   PU_UNROLL
   for (int r = 0; r < R; ++r) {
@@ -31,10 +41,9 @@ PU_NOINLINE void write_tile(const Output& out, Vec (&acc)[R][P], int row, int pa
     const float* residual = e.residual == nullptr ? nullptr : e.residual + (row + r) * e.residual_stride + column;
     PU_UNROLL
     for (int p = 0; p < P; ++p) {
-      Vec value = acc[r][p];
-      if (e.bias != nullptr) value = value + load(e.bias + column + p * kPanel);
-      if (residual != nullptr) value = value + load(residual + p * kPanel);
-      store(y + p * kPanel, value);
+      const int n = cols - p * kPanel;
+      const Vec value = residual == nullptr ? acc[r][p] : acc[r][p] + read(residual + p * kPanel, n);
+      n >= kPanel ? store(y + p * kPanel, value) : store_part(y + p * kPanel, value, n);
     }
   }
 }

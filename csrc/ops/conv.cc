@@ -161,19 +161,69 @@ class Conv final : public Op {
     const int rows = static_cast<int>(part.rows), channels = static_cast<int>(channels_), count = static_cast<int>(n);
     const int64_t k = weight_->dims[1], x_stride = channels_ * groups_;
     const float* x = job.x + entry * x_stride + part.group * channels_;
-    const uint8_t* data = weight_->data;
-    if (weight_->encoding == Encoding::kGemmF32) {
-      kernels.conv_f32(x, x_stride, &window, rows, channels, reinterpret_cast<const float*>(data) + panel * k * kPanel,
-                       count, &epilogue, y, y_stride);
-    } else if (weight_->encoding == Encoding::kGemmF16) {
-      kernels.conv_f16(x, x_stride, &window, rows, channels,
-                       reinterpret_cast<const uint16_t*>(data) + panel * k * kPanel, count, &epilogue, y, y_stride);
-    } else {
-      const int64_t at = part.group * job.all + entry, panels = (outputs_ + kPanel - 1) / kPanel;
-      const QuantizedRows q{job.q + at * q_stride_, q_stride_, job.scale + at, job.sum + at * (q_stride_ / kGroup)};
-      kernels.conv_i8(&q, &window, rows, channels, data + panels * 64 + panel * (k / 4) * 64,
-                      reinterpret_cast<const float*>(data) + panel * kPanel, count, &epilogue, y, y_stride);
+    if (weight_->encoding != Encoding::kGemmI8) {
+      const Rows some{x, x_stride, window, channels, rows, panel, count, epilogue, y, y_stride};
+      return joins_taps() ? multiply_joined(kernels, some) : multiply_floats(kernels, some);
     }
+    const int64_t at = part.group * job.all + entry, panels = (outputs_ + kPanel - 1) / kPanel;
+    const QuantizedRows q{job.q + at * q_stride_, q_stride_, job.scale + at, job.sum + at * (q_stride_ / kGroup)};
+    kernels.conv_i8(&q, &window, rows, channels, weight_->data + panels * 64 + panel * (k / 4) * 64,
+                    reinterpret_cast<const float*>(weight_->data) + panel * kPanel, count, &epilogue, y, y_stride);
+  }
+
+  /// Operands of a convolution with float weights.
+  struct Rows {
+    const float* x;
+    int64_t x_stride;
+    ConvWindow window;
+    int channels, count;
+    int64_t panel;
+    int outputs;
+    Epilogue epilogue;
+    float* y;
+    int64_t y_stride;
+
+    Rows part(int64_t begin, int64_t end) const {
+      Rows some = *this;
+      some.window.first += begin * window.stride;
+      some.count = static_cast<int>(end - begin);
+      some.y += begin * y_stride;
+      if (some.epilogue.residual != nullptr) some.epilogue.residual += begin * epilogue.residual_stride;
+      return some;
+    }
+  };
+
+  void multiply_floats(const Kernels& kernels, const Rows& r) const {
+    const int64_t first = r.panel * weight_->dims[1] * kPanel;
+    if (r.count <= 0) return;
+    if (weight_->encoding == Encoding::kGemmF32) {
+      kernels.conv_f32(r.x, r.x_stride, &r.window, r.count, r.channels,
+                       reinterpret_cast<const float*>(weight_->data) + first, r.outputs, &r.epilogue, r.y, r.y_stride);
+    } else {
+      kernels.conv_f16(r.x, r.x_stride, &r.window, r.count, r.channels,
+                       reinterpret_cast<const uint16_t*>(weight_->data) + first, r.outputs, &r.epilogue, r.y,
+                       r.y_stride);
+    }
+  }
+
+  /// With few channels a tap is over before its loop pays. Taps side by side are contiguous in x and in the weight:
+  /// where all of them lie inside, they are one tap of more channels, in the same order.
+  bool joins_taps() const {
+    return groups_ == 1 && channels_ < kPanel && geometry_.across.taps > 1 && geometry_.across.dilation == 1;
+  }
+
+  void multiply_joined(const Kernels& kernels, const Rows& r) const {
+    const ConvWindow& w = r.window;
+    const int64_t free = w.length - w.taps - w.first;  // how far the first row may move to the right
+    const int64_t count = r.count, begin = std::clamp<int64_t>((w.stride - 1 - w.first) / w.stride, 0, count);
+    const int64_t end = free < 0 ? begin : std::clamp<int64_t>(free / w.stride + 1, begin, count);
+    multiply_floats(kernels, r.part(0, begin));
+    multiply_floats(kernels, r.part(end, count));
+    Rows inner = r.part(begin, end);
+    inner.window.length -= w.taps - 1;
+    inner.window.taps = 1;
+    inner.channels *= w.taps;
+    multiply_floats(kernels, inner);
   }
 
   void multiply(const RunContext& context, const Job& job, const Part& part) const {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "ops/conv_window.h"
 
@@ -28,15 +29,27 @@ class Pool2d final : public Op {
 
   TimeMap time_map(const Inputs&, const Axes& axes) const override { return TimeMap::batch_if(axes[0] == 0); }
 
+  size_t scratch_bytes(const Inputs& in, int threads) const override {
+    const Shape& x = in[0].type.shape;
+    return static_cast<size_t>(threads) * round64(static_cast<size_t>(x[2] * x[3]) * sizeof(float));
+  }
+
+  // The lines under a window become one line first, which takes few and long calls.
   void run(RunContext& context) const override {
     const Shape &from = context.inputs[0].type.shape, &to = context.outputs[0].type.shape;
-    context.pool->parallel(static_cast<int>(to[0] * to[1]), [&](int index, int) {
-      const float* x = context.inputs[0].f32() + index / to[1] * from[1] * from[2] * from[3];
+    const int64_t width = from[2] * from[3];
+    const size_t bytes = round64(static_cast<size_t>(width) * sizeof(float));
+    context.pool->parallel(static_cast<int>(to[0] * to[1]), [&](int index, int thread) {
+      const float* x = context.inputs[0].f32() + index / to[1] * from[1] * width;
       float* y = context.outputs[0].f32() + static_cast<int64_t>(index) * to[2] * to[3];
+      float* line = reinterpret_cast<float*>(context.scratch + static_cast<size_t>(thread) * bytes);
       const Range rows = covered(geometry_.down, index % to[1], from[1], counted_[0], counted_[2]);
+      gather(context, x, width, rows, line, static_cast<size_t>(width));
       for (int64_t column = 0; column < to[2]; ++column, y += to[3]) {
-        pixel(context, x, rows, covered(geometry_.across, column, from[2], counted_[1], counted_[3]), from[2], from[3],
-              y);
+        const Range columns = covered(geometry_.across, column, from[2], counted_[1], counted_[3]);
+        gather(context, line, from[3], columns, y, static_cast<size_t>(to[3]));
+        const float divisor = static_cast<float>(std::max<int64_t>(1, rows.counted * columns.counted));
+        if (mean_) context.kernels->binary_f32(Binary::kDiv, y, 1, &divisor, 0, y, static_cast<size_t>(to[3]));
       }
     });
   }
@@ -59,20 +72,17 @@ class Pool2d final : public Op {
     return range;
   }
 
-  void pixel(const RunContext& context, const float* x, const Range& rows, const Range& columns, int64_t width,
-             int64_t channels, float* y) const {
-    const Kernels& kernels = *context.kernels;
-    const size_t n = static_cast<size_t>(channels);
-    std::fill_n(y, n, mean_ ? 0.0f : -std::numeric_limits<float>::infinity());
-    const Binary op = mean_ ? Binary::kAdd : Binary::kMax;
-    for (int64_t row = rows.begin; row < rows.end; ++row) {
-      const float* line = x + (rows.first + row * rows.step) * width * channels;
-      for (int64_t column = columns.begin; column < columns.end; ++column) {
-        kernels.binary_f32(op, y, 1, line + (columns.first + column * columns.step) * channels, 1, y, n);
-      }
+  /// y[n] = the largest, or the sum, of the rows of a range, `stride` apart.
+  void gather(const RunContext& context, const float* x, int64_t stride, const Range& range, float* y, size_t n) const {
+    if (range.begin >= range.end) {
+      std::fill_n(y, n, mean_ ? 0.0f : -std::numeric_limits<float>::infinity());
+      return;
     }
-    const float divisor = static_cast<float>(std::max<int64_t>(1, rows.counted * columns.counted));
-    if (mean_) kernels.binary_f32(Binary::kDiv, y, 1, &divisor, 0, y, n);
+    const auto row = [&](int64_t tap) { return x + (range.first + tap * range.step) * stride; };
+    std::copy_n(row(range.begin), n, y);
+    for (int64_t tap = range.begin + 1; tap < range.end; ++tap) {
+      context.kernels->binary_f32(mean_ ? Binary::kAdd : Binary::kMax, y, 1, row(tap), 1, y, n);
+    }
   }
 
   PictureGeometry geometry_;

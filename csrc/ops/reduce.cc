@@ -1,5 +1,6 @@
 // Reductions of float tensors over any axes, and argmax.
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "ops/registry.h"
@@ -45,6 +46,9 @@ class ReduceOp final : public Op {
     const float* x = context.inputs[0].f32();
     float* row = reinterpret_cast<float*>(context.scratch);
     const bool contiguous = trailing(reduced);
+    if (!contiguous && kind_ != Reduce::kSum && !mean_ && kind_ != Reduce::kProd && block(reduced)) {
+      return extremes(context, shape, reduced, count);
+    }
     for (int64_t o = 0; o < outputs; ++o) {
       const float* from = x + offset(o, shape, strides, reduced, false);
       if (!contiguous) {
@@ -69,6 +73,29 @@ class ReduceOp final : public Op {
     int64_t count = 1;
     for (size_t i = 0; i < shape.size(); ++i) count *= reduced[i] ? shape[i] : 1;
     return count;
+  }
+
+  /// Whether the axes that are reduced follow each other.
+  static bool block(const std::vector<bool>& reduced) {
+    const auto begin = std::find(reduced.begin(), reduced.end(), true);
+    return std::find(std::find(begin, reduced.end(), false), reduced.end(), true) == reduced.end();
+  }
+
+  /// The largest or smallest of rows, element by element: their order does not matter.
+  void extremes(RunContext& context, const Shape& shape, const std::vector<bool>& reduced, int64_t count) const {
+    int64_t outer = 1, inner = 1;
+    const size_t first = static_cast<size_t>(std::find(reduced.begin(), reduced.end(), true) - reduced.begin());
+    for (size_t i = 0; i < first; ++i) outer *= shape[i];
+    for (size_t i = first; i < shape.size(); ++i) inner *= reduced[i] ? 1 : shape[i];
+    const float* x = context.inputs[0].f32();
+    float* y = context.outputs[0].f32();
+    const size_t n = static_cast<size_t>(inner);
+    for (int64_t o = 0; o < outer; ++o, y += inner) {
+      std::fill_n(y, n, (kind_ == Reduce::kMax ? -1 : 1) * std::numeric_limits<float>::infinity());
+      for (int64_t i = 0; i < count; ++i, x += inner) {
+        context.kernels->binary_f32(kind_ == Reduce::kMax ? Binary::kMax : Binary::kMin, y, 1, x, 1, y, n);
+      }
+    }
   }
 
   static bool trailing(const std::vector<bool>& reduced) { return std::is_sorted(reduced.begin(), reduced.end()); }

@@ -34,6 +34,8 @@ def pictures() -> Iterator[Case]:
         operands = [floats(1, 20, 60, 36), w, Fixed(floats(70)), floats(1, 20, 60, 70)]
         yield Case("conv2d", f"{precision}-large", operands, {**WINDOWS["same"], "activation": "silu"})
         for groups, n in ((2, 32), (3, 12), (9, 9)):
+            if precision == "int8" and 36 // groups % 4:
+                continue
             w = Fixed(floats(n, 9 * 36 // groups) / 4, precision)
             operands = [floats(2, 5, 6, 36), w, Fixed(floats(n)), floats(2, 5, 6, n)]
             yield Case("conv2d", f"{precision}-groups-{groups}", operands, {**WINDOWS["same"], "groups": groups})

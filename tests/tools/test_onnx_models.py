@@ -106,10 +106,15 @@ def test_pictures_are_labelled_as_well_in_int8():
     assert rounded >= exact - 0.01
 
 
-def test_voice_activity_is_that_of_onnx_runtime_frame_by_frame():
+# Rounding shows where speech begins and ends: calibrated on other recordings it is 0.04, by itself 0.06.
+@pytest.mark.parametrize(
+    "recording,bound", [("models/silero_vad/test.opus", 0.03), ("speech/librispeech-unseen", 0.07)]
+)
+def test_voice_activity_is_that_of_onnx_runtime_frame_by_frame(recording, bound):
     soundfile = pytest.importorskip("soundfile", reason="the package soundfile is not installed")
-    samples, rate = soundfile.read(MODELS / "silero_vad" / "test.opus", dtype="float32")
-    samples = samples[:: rate // 16000]
+    path = DATA / recording
+    samples, rate = soundfile.read(path if path.is_file() else sorted(path.rglob("*.opus"))[0], dtype="float32")
+    assert rate == 16000
     chunks = samples[: len(samples) // 512 * 512].reshape(-1, 1, 512)[:300]
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -124,7 +129,7 @@ def test_voice_activity_is_that_of_onnx_runtime_frame_by_frame():
             got = stream.run(chunk)["output"]
             errors[weights] = max(errors[weights], float(np.abs(got - want).max()))
     assert errors["fp32"] <= 1e-4
-    assert errors["int8"] <= 0.03
+    assert errors["int8"] <= bound
 
 
 WINDOW = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512))

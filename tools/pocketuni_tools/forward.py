@@ -32,8 +32,11 @@ class Forward:
         """An activation of all feeds, as rows of its last dimension."""
         if operand in self.graph.constants:
             return self.graph.constants[operand].reshape(-1, self.graph.constants[operand].shape[-1])
-        arrays = [values[operand] for values in self.values]
-        return np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays])
+        return np.concatenate([array.reshape(-1, array.shape[-1]) for array in self.arrays(operand)])
+
+    def arrays(self, operand: str) -> list[np.ndarray]:
+        """An activation of each feed."""
+        return [values[operand] for values in self.values]
 
     def step(self, weights: Mapping[str, np.ndarray], quantized: Collection[str]) -> None:
         """Runs one node. `weights` replace constants; `quantized` as in `evaluate`."""

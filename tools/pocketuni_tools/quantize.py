@@ -14,8 +14,10 @@ import numpy as np
 
 from . import gptq
 from .forward import Forward
-from .ir import Graph
+from .ir import Graph, Node
 from .meanings import round_rows
+from .meanings_picture import pixels_of
+from .meanings_time import taps_of
 from .packing import (
     GROUP,
     Packed,
@@ -72,6 +74,26 @@ def as_seen(x: np.ndarray) -> np.ndarray:
     return whole * scale
 
 
+def rows_of(run: Forward, node: Node) -> np.ndarray | None:
+    """The rows that a weight multiplies, of all feeds, with the rounding that the runtime does; None where they are not
+    at hand: groups of convolutions, states of recurrent operators."""
+    if node.op == "linear":
+        return as_seen(run.rows(node.inputs[0]))
+    if node.op not in ("conv1d", "conv2d") or node.attributes.get("groups", 1) != 1:
+        return None
+    rows = []
+    for x in run.arrays(node.inputs[0]):
+        a, seen = node.attributes, as_seen(x)
+        if node.op == "conv2d":
+            windows = pixels_of(seen, a["kernel"], a["stride"], a["dilation"], a["pads"])
+        else:
+            steps = [a.get("stride", 1), a.get("dilation", 1), a.get("pad_left", 0), a.get("pad_right", 0)]
+            windows = taps_of(seen, a["taps"], *steps)
+        windows = windows.reshape(-1, windows.shape[-2] * windows.shape[-1])
+        rows.append(windows[:: -(-len(windows) * len(run.values) // ROWS) or 1])
+    return np.concatenate(rows)
+
+
 def round_tower(
     graph: Graph,
     feeds: Sequence[Feed],
@@ -95,8 +117,8 @@ def round_tower(
             role, array = roles[name], graph.constants[name]
             precision = possible(graph, name, role, choice[name])
             x = None
-            if node.op == "linear" and feeds and precision in ("int8", "int4"):
-                x = as_seen(run.rows(node.inputs[0]))
+            if role == "gemm" and feeds and precision in ("int8", "int4"):
+                x = rows_of(run, node)
             packed[name] = round_weight(array, role, precision, x)
             seen[name] = unpack(packed[name])
             if packed[name].encoding in INTEGER:
