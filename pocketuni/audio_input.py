@@ -17,7 +17,7 @@ MOST_CHANNELS = 32
 READ_BYTES = 65536
 FORMATS = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}
 SILENT_SECONDS = 2.0  # a microphone that gives nothing for so long is gone
-LINUX_HINT = "arecord -q -f S16_LE -r 16000 -t raw | pocketuni clone --file - -o me.voice"
+RECORDER_HINT = "pipe a recorder: arecord -q -f S16_LE -r 16000 -t raw | pocketuni clone --file - -o me.voice"
 
 
 class Source(Protocol):
@@ -168,10 +168,10 @@ def import_sounddevice() -> Any:
     try:
         import sounddevice
     except ImportError as error:
-        text = f"--mic needs sounddevice: pip install 'pocketuni[mic]' (or {LINUX_HINT})"
+        text = f"--mic needs sounddevice: pip install 'pocketuni[mic]' (or {RECORDER_HINT})"
         raise ImportError(text, name="sounddevice") from error
     except OSError as error:  # the package is there, PortAudio is not
-        raise OSError(f"--mic: {error}: install PortAudio (Debian: libportaudio2), or {LINUX_HINT}") from None
+        raise OSError(f"--mic: {error}: install PortAudio (Debian: libportaudio2), or {RECORDER_HINT}") from None
     return sounddevice
 
 
@@ -209,7 +209,7 @@ class Microphone:
             names = []
         text = f"--mic: the microphone cannot be opened ({fault})"
         if not names:
-            return f"{text}: no input was found; plug a microphone in, allow this program to use it, or {LINUX_HINT}"
+            return f"{text}: no input was found; plug a microphone in, allow this program to use it, or {RECORDER_HINT}"
         known = ", ".join(dict.fromkeys(names))
         return f"{text}: allow this program to use it, or name another with --device; inputs: {known}"
 

@@ -38,9 +38,10 @@ std::string tenths(double value) {
   return text;
 }
 
-// Of confidence and advice. Half a vector's certainty comes from 3 s of speech.
-constexpr double kSecondsScale = 4.5;
-constexpr double kEnoughSeconds = 5, kLittleNoiseDb = 25, kMuchNoiseDb = 12, kSoftDb = -45;
+// Of confidence and advice. The cosine to the voice of the same speaker's other recordings is 74 % of its limit after
+// 1.2 s of speech, 88 % after 2.6 s, 93 % after 4 s and 98 % after 8.5 s (LibriSpeech test-other, 5 speakers).
+constexpr double kSecondsScale = 2.5;
+constexpr double kEnoughSeconds = 3, kLittleNoiseDb = 25, kMuchNoiseDb = 12, kSoftDb = -45;
 constexpr double kClippedShare = 0.004;
 
 }  // namespace
@@ -112,7 +113,7 @@ double FrameLevels::speech_to_noise_db() const {
 }
 
 double recording_confidence(const RecordingFacts& facts) {
-  const double noise = std::clamp((facts.speech_to_noise_db - 0) / kLittleNoiseDb, 0.0, 1.0);
+  const double noise = std::clamp(facts.speech_to_noise_db / kLittleNoiseDb, 0.0, 1.0);
   double confidence = 1 - std::exp(-facts.speech_seconds / kSecondsScale);
   confidence *= 0.4 + 0.6 * noise;
   if (facts.clipped_share > kClippedShare) confidence *= 0.7;
