@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "speech/units.h"
@@ -10,10 +11,12 @@ namespace pocketuni {
 namespace {
 
 const double kMostMissing = 7 * std::log(2.0) / 12;
-/// "We were away a year ago", as phoneticians use it: no unit of it is unvoiced.
-const char* const kWords[] = {"W IY1", "W ER0", "AH0 W EY1", "AH0", "Y IH1 R", "AH0 G OW1"};
+/// "The birch canoe slid on the smooth planks." Over the voices there are, the median of its voiced frames lies 2.5 %
+/// above that of ten sentences (spread 2 %). One without unvoiced units, "We were away a year ago", lies 5 % below.
+const char* const kWords[] = {"DH AH0", "B ER1 CH", "K AH0 N UW1", "S L IH1 D",
+                              "AA1 N",  "DH AH0",   "S M UW1 DH",  "P L AE1 NG K S"};
 
-Utterance voiced_sentence() {
+Utterance usual_sentence() {
   Utterance utterance;
   const auto add = [&](uint8_t unit, bool first) {
     utterance.units.push_back(unit);
@@ -33,15 +36,23 @@ Utterance voiced_sentence() {
 
 double missing_pitch(VoiceEncoder* encoder, VoiceChain* chain, const std::vector<float>& speaker, double log_f0) {
   if (log_f0 == 0) return 0;
-  const Utterance utterance = voiced_sentence();
+  const Utterance utterance = usual_sentence();
+  UnitFeatures features = encoder->run(utterance, speaker);
+  const std::vector<float> voiced = features.voiced;  // logits
   FramePlan plan;
-  plan.plan(utterance, encoder->run(utterance, speaker), 1);
-  std::vector<float> made = chain->read_log_f0(plan, speaker);
-  const size_t end = std::min(made.size(), plan.start_of(utterance.units.size() - 2)), begin = plan.start_of(1);
-  if (begin >= end) fail_format("the voice's towers give fewer frames than they get; the model is bad");
-  const auto first = made.begin() + static_cast<ptrdiff_t>(begin), last = made.begin() + static_cast<ptrdiff_t>(end);
-  std::nth_element(first, first + (last - first) / 2, last);
-  const double missing = log_f0 - static_cast<double>(*(first + (last - first) / 2));
+  plan.plan(utterance, std::move(features), 1);
+  const std::vector<float> made = chain->read_log_f0(plan, speaker);
+  if (made.size() < plan.frames()) fail_format("the voice's towers give fewer frames than they get; the model is bad");
+  std::vector<float> heard;
+  for (size_t unit = 1; unit + 2 < utterance.units.size(); ++unit) {
+    if (voiced[unit] <= 0) continue;
+    heard.insert(heard.end(), made.begin() + static_cast<ptrdiff_t>(plan.start_of(unit)),
+                 made.begin() + static_cast<ptrdiff_t>(plan.start_of(unit + 1)));
+  }
+  if (heard.empty()) return 0;
+  const auto middle = heard.begin() + static_cast<ptrdiff_t>(heard.size() / 2);
+  std::nth_element(heard.begin(), middle, heard.end());
+  const double missing = log_f0 - static_cast<double>(*middle);
   return std::isfinite(missing) ? std::clamp(missing, -kMostMissing, kMostMissing) : 0;
 }
 

@@ -8,7 +8,7 @@
 namespace pocketuni {
 
 /// What to add to the logarithm of F0 so that this voice is as high as its speaker; at most a fifth up or down. The
-/// model is measured over a sentence that is voiced throughout (about 6 ms of work, no vocoder). `log_f0`: of the
+/// model is measured over the voiced units of one sentence (a few milliseconds of work, no vocoder). `log_f0`: of the
 /// speaker; 0 gives 0. Ends the utterance that the chain is in. Throws what the towers throw.
 double missing_pitch(VoiceEncoder* encoder, VoiceChain* chain, const std::vector<float>& speaker, double log_f0);
 
