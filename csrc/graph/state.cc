@@ -99,14 +99,20 @@ const std::vector<Tensor>& StateSession::run(const std::vector<Tensor>& inputs) 
     fail_argument("tower '" + spec().name + "' takes " + std::to_string(state.inputs.size()) +
                   " inputs besides its state, got " + std::to_string(inputs.size()));
   }
-  if (state.held[0].data == nullptr) state.start(inputs);
+  const bool first = state.held[0].data == nullptr;
+  if (first) state.start(inputs);
   state.given.assign(spec().inputs.size(), Tensor{});
   for (size_t i = 0; i < inputs.size(); ++i) state.given[state.input_places[i]] = inputs[i];
   for (size_t i = 0; i < state.held.size(); ++i) state.given[spec().states[i].input] = state.held[i];
-  const std::vector<Tensor>& all = state.session.run(state.given);
-  state.keep(all);
-  state.results.clear();
-  for (size_t place : state.output_places) state.results.push_back(all[place]);
+  try {
+    const std::vector<Tensor>& all = state.session.run(state.given);
+    state.keep(all);
+    state.results.clear();
+    for (size_t place : state.output_places) state.results.push_back(all[place]);
+  } catch (const Error&) {
+    if (first) reset();  // its sizes need not be those of the next step
+    throw;
+  }
   return state.results;
 }
 

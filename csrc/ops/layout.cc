@@ -14,30 +14,41 @@ std::vector<int64_t> row_major(const Shape& shape) {
   return strides;
 }
 
-/// Copies y[i0, i1, ...] = x[start + sum(i * stride)], in runs where the last stride is 1.
-void copy_strided(const char* x, const std::vector<int64_t>& strides, const Shape& out, size_t size, char* y) {
+/// Copies y[i0, i1, ...] = x[sum(i * stride)] of one element type, plane by plane.
+template <typename T>
+void copy_planes(const T* x, const std::vector<int64_t>& strides, const Shape& out, T* y) {
   const size_t rank = out.size();
   if (rank == 0) {
-    std::memcpy(y, x, size);
+    *y = *x;
     return;
   }
-  const int64_t width = out.back(), step = strides.back(), bytes = static_cast<int64_t>(size);
-  const int64_t rows = width ? element_count(out) / width : 0;
+  const int64_t width = out[rank - 1], step = strides[rank - 1];
+  const int64_t height = rank > 1 ? out[rank - 2] : 1, rise = rank > 1 ? strides[rank - 2] : 0;
+  const int64_t planes = width > 0 && height > 0 ? element_count(out) / (width * height) : 0;
   std::vector<int64_t> index(rank, 0);
-  int64_t offset = 0;
-  for (int64_t r = 0; r < rows; ++r, y += width * bytes) {
-    if (step == 1) {
-      std::memcpy(y, x + offset * bytes, static_cast<size_t>(width * bytes));
-    } else {
-      for (int64_t i = 0; i < width; ++i) std::memcpy(y + i * bytes, x + (offset + i * step) * bytes, size);
+  for (int64_t p = 0; p < planes; ++p) {
+    const T* row = x;
+    for (int64_t r = 0; r < height; ++r, row += rise, y += width) {
+      if (step == 1) {
+        std::memcpy(y, row, static_cast<size_t>(width) * sizeof(T));
+      } else {
+        for (int64_t i = 0; i < width; ++i) y[i] = row[i * step];
+      }
     }
-    for (size_t i = rank - 1; i-- > 0;) {
-      offset += strides[i];
+    for (size_t i = rank < 2 ? 0 : rank - 2; i-- > 0;) {
+      x += strides[i];
       if (++index[i] < out[i]) break;
-      offset -= strides[i] * out[i];
+      x -= strides[i] * out[i];
       index[i] = 0;
     }
   }
+}
+
+/// The same by the size of an element in bytes.
+void copy_strided(const char* x, const std::vector<int64_t>& strides, const Shape& out, size_t size, char* y) {
+  if (size == 1) copy_planes(reinterpret_cast<const uint8_t*>(x), strides, out, reinterpret_cast<uint8_t*>(y));
+  if (size == 4) copy_planes(reinterpret_cast<const uint32_t*>(x), strides, out, reinterpret_cast<uint32_t*>(y));
+  if (size == 8) copy_planes(reinterpret_cast<const uint64_t*>(x), strides, out, reinterpret_cast<uint64_t*>(y));
 }
 
 class Transpose final : public Op {

@@ -16,8 +16,9 @@ class Pool2d final : public Op {
     if (mode != "max" && mode != "mean") fail_argument("mode '" + mode + "' is not one of max, mean");
     mean_ = mode == "mean";
     counted_ = attributes.list("counted");
-    if (counted_.size() != 4 || *std::min_element(counted_.begin(), counted_.end()) < 0) {
-      fail_argument("counted is not four numbers from 0 on");
+    const auto fits = [](int64_t count) { return count >= 0 && count <= 1 << 20; };
+    if (counted_.size() != 4 || !std::all_of(counted_.begin(), counted_.end(), fits)) {
+      fail_argument("counted is not four numbers from 0 to 1048576");
     }
   }
 

@@ -32,10 +32,11 @@ class Resample final : public Op {
     expect_float(in[0], "x");
     Shape y = in[0].type.shape;
     const size_t axis = normalize_axis(axis_, y.size());
-    if (largest_ >= y[axis] && element_count(y) > 0) {
-      fail_argument("index " + std::to_string(largest_) + " is outside a dimension of " + std::to_string(y[axis]));
-    }
+    const int64_t old = y[axis];
     y[axis] = in[1].type.shape[0];
+    if (largest_ >= old && element_count(y) > 0) {
+      fail_argument("index " + std::to_string(largest_) + " is outside a dimension of " + std::to_string(old));
+    }
     return {{DType::kF32, y}};
   }
 

@@ -88,6 +88,7 @@ def sampled() -> Iterator[Case]:
     yield Case("resample", "width", [floats(2, 5, 6, 8), *rows(3, 4, 6)], {"axis": 2})
     yield Case("resample", "last", [floats(3, 40), *rows(90, 2, 40)], {"axis": -1})
     yield Case("resample", "large", [floats(1, 64, 64, 32), *rows(128, 2, 64)], {"axis": 1})
+    yield Case("resample", "no-rows", [floats(2, 5, 0), *rows(4, 2, 5)], {"axis": 1}, {0: ("n", 5, "w")})
     yield Case("resample", "empty", [floats(0, 5, 3), *rows(4, 2, 5)], {"axis": 1}, {0: ("n", 5, 3)})
 
 

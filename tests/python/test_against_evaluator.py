@@ -1,7 +1,7 @@
 """Every operator of the runtime, on every instruction set and several thread counts, against the NumPy evaluator.
 
-The cases are in op_cases.py, product_cases.py, time_cases.py and picture_cases.py. Thread counts must agree bit for bit; what is promised
-to be the same on every instruction set is compared so too.
+The cases are in op_cases.py, product_cases.py, time_cases.py and picture_cases.py. Thread counts must agree bit for
+bit; what is promised to be the same on every instruction set is compared so too.
 """
 
 import re
@@ -160,3 +160,19 @@ def test_an_index_outside_of_its_table_is_an_error_in_both(op, bad, tmp_path):
         session.run(inputs)
     with pytest.raises(ValueError, match=f"node '{op}:y'"):
         evaluate(graph, inputs)
+
+
+def test_an_index_outside_of_a_dimension_is_refused(tmp_path):
+    graph = Graph("main")
+    graph.add_input("x", "float32", ("batch", "rows", 3))
+    indices = graph.add_constant("indices", np.full((4, 1), 2, np.int32))
+    weights = graph.add_constant("weights", np.ones((4, 1), np.float32))
+    graph.outputs = graph.add_node(
+        "resample", ["x", indices, weights], [Value("y", "float32", ("batch", 4, 3))], axis=1
+    )
+    write_model(tmp_path / "model.puni", [graph])
+    session = core.Session(core.Model(str(tmp_path / "model.puni")), "main", 1)
+    assert session.run({"x": np.ones((2, 3, 3), np.float32)})["y"].shape == (2, 4, 3)
+    for rows in (0, 2):
+        with pytest.raises(ValueError, match=f"index 2 is outside a dimension of {rows}"):
+            session.run({"x": np.ones((2, rows, 3), np.float32)})

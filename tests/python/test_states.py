@@ -70,6 +70,13 @@ def test_wrong_inputs_are_explained(model):
         stream.run(x=np.ones((1, 3), np.float32), before=np.ones((1, 3), np.float32))
 
 
+def test_a_first_step_that_fails_leaves_no_trace(model):
+    stream = model.towers["sum"].stream()
+    with pytest.raises(ValueError, match="expected 3"):
+        stream.run(np.ones((4, 2), np.float32))
+    assert stream.run(np.ones((2, 3), np.float32))["y"].shape == (2, 3)
+
+
 def test_such_a_tower_runs_as_a_whole_too(model):
     ones = np.ones((1, 3), np.float32)
     got = model.towers["sum"].run(x=ones, before=3 * ones)
