@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import queue
 import wave
@@ -247,7 +246,3 @@ def rate_number(rate_hz: Any) -> int:
     if not number.is_integer():
         raise ValueError(f"rate_hz is {rate_hz!r}, expected a whole number")
     return int(number)
-
-
-def file_missing(path: str | os.PathLike[str]) -> FileNotFoundError:
-    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
