@@ -213,7 +213,42 @@ def text() -> Golden:
     return Golden([graph], {"text": inputs}, precisions, meta, blobs)
 
 
-GOLDEN: dict[str, Callable[[], Golden]] = {f.__name__: f for f in (minimal, encodings, attributes, text)}
+def pictures() -> Golden:
+    """A tower over pictures, and one with state: the operators and the section that minor version 1 added."""
+    look, hear = Graph("look"), Graph("hear")
+
+    def add(graph: Graph, op: str, operands: list[str | None], name: str, dims: tuple, **given: Any) -> str:
+        return graph.add_node(op, operands, [Value(name, "float32", dims)], **given)[0]
+
+    window = {"kernel": [3, 3], "stride": [2, 1], "dilation": [1, 1], "pads": [1, 1, 1, 1]}
+    x = look.add_input("picture", "float32", ("batch", 8, 6, 4))
+    weight = look.add_constant("conv.weight", numbers(60, 8, 36) / 4)
+    taps = look.add_constant("depthwise.weight", numbers(61, 9, 8) / 2)
+    x = add(look, "conv2d", [x, weight], "convolved", ("batch", 4, 6, 8), **window, activation="relu")
+    x = add(look, "depthwise_conv2d", [x, taps], "depthwise", ("batch", 2, 6, 8), **window)
+    halves = {**window, "kernel": [2, 2], "stride": [2, 2], "pads": [0] * 4}
+    x = add(look, "pool2d", [x], "pooled", ("batch", 1, 3, 8), mode="max", counted=[0] * 4, **halves)
+    places = look.add_constant("places", np.array([[0, 1], [1, 2], [2, 0], [1, 1]], np.int32))
+    parts = look.add_constant("parts", numbers(62, 4, 2))
+    x = add(look, "resample", [x, places, parts], "sampled", ("batch", 1, 4, 8), axis=2)
+    look.outputs = [x, *look.add_node("argmax", [x], [Value("largest", "int64", ("batch", 1, 4))], axis=-1)]
+
+    x = hear.add_input("x", "float32", ("time", 1, 12))
+    state = hear.add_input("state", "float32", (1, 4))
+    recurrent = hear.add_constant("gru.weight", numbers(63, 12, 4) / 2)
+    y = add(hear, "gru", [x, recurrent, None, state], "y", ("time", 1, 4))
+    last = add(hear, "reduce_max", [y], "state_out", (1, 4), axes=[0])
+    hear.outputs = [y, last]
+    hear.states = {"state": last}
+    inputs = {
+        "look": {"picture": numbers(64, 2, 8, 6, 4)},
+        "hear": {"x": numbers(65, 3, 1, 12), "state": numbers(66, 1, 4)},
+    }
+    return Golden([look, hear], inputs, {weight: "int8", recurrent: "f16"}, {"name": "pictures"})
+
+
+RECIPES = (minimal, encodings, attributes, text, pictures)
+GOLDEN: dict[str, Callable[[], Golden]] = {f.__name__: f for f in RECIPES}
 
 
 def main() -> None:

@@ -68,3 +68,12 @@ def test_the_files_hold_every_encoding_and_attribute_kind():
     assert kinds == {int, float, str, list}
     assert any(None in node["inputs"] for node in nodes), "an absent operand"
     assert any(model.blob_names() for model in models)
+
+
+def test_a_file_holds_state():
+    model = core.Model(str(make.FOLDER / "pictures.puni"))
+    assert core.states(model, "hear") == {"state": "state_out"} and core.states(model, "look") == {}
+    stream, (inputs, results) = core.StateStream(model, "hear", 1), stored("pictures")
+    first = stream.run({"x": inputs["hear"]["x"]})["y"]
+    assert not np.array_equal(first, stream.run({"x": inputs["hear"]["x"]})["y"]), "the state has no effect"
+    assert first.shape == results["hear"]["y"].shape
