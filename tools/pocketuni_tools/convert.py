@@ -13,7 +13,7 @@ from .fuse import fuse
 from .packing import Packed
 from .preprocess import FORM, tower_meta
 from .progress import Progress
-from .quantize import PLANS, quantize
+from .quantize import PLANS, quantize, round_tower
 from .report import compare, describe, text
 from .source import Source, separate_names
 from .texts import calibration_texts
@@ -44,12 +44,15 @@ def convert(source: Source, output: str | Path, weights: str = "int8", quiet: bo
 
 
 def round_as_told(source: Source, plan: str, progress: Progress) -> dict[str, Packed]:
-    """Each weight of a source that names the precisions itself, rounded by itself."""
+    """Each weight of a source that names the precisions itself: rounded on the tower's feeds, else by itself."""
     assert source.precisions is not None
     chosen = source.precisions(source.towers, plan)
-    progress.expect(len(chosen))
-    packed = {}
+    packed: dict[str, Packed] = {}
     for tower in source.towers:
+        if tower.feeds and plan in ("int8", "int4", "auto"):
+            named = {name: precision for name, precision in chosen.items() if name in tower.graph.constants}
+            packed |= round_tower(tower.graph, tower.feeds, named, packed, progress)
+        progress.expect(len(chosen.keys() & tower.graph.constants.keys() - packed.keys()))
         for name, array in tower.graph.constants.items():
             if name in chosen and name not in packed:
                 packed[name] = pack_constant(array, tensor_role(tower.graph, name), chosen[name])
@@ -118,7 +121,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         command.add_argument("--labels", type=Path, metavar="FILE", help="names of the outputs, one a line")
         command.add_argument("--quiet", action="store_true", help="no progress and no report")
         if calibration:
-            command.add_argument("--calibration", type=Path, metavar="FILE", help=calibration)
+            command.add_argument("--calibration", "--calibrate", type=Path, metavar="FILE", help=calibration)
         command.set_defaults(read=read)
         return command
 
