@@ -220,8 +220,28 @@ def test_files_that_are_no_models(tmp_path):
             import_onnx(path)
     with pytest.raises(OSError):
         import_onnx(tmp_path / "absent.onnx")
-    with pytest.raises(ValueError, match="uses opset 9, expected 11 to 21"):
-        import_onnx(simple("y = Relu(x)", opset=9))
+    for version in (6, 40):
+        with pytest.raises(ValueError, match=f"uses opset {version}, expected 7 to 21"):
+            import_onnx(simple("y = Relu(x)", opset=version))
+
+
+def test_old_models_are_raised():
+    graph = import_onnx(
+        simple('y = Upsample<mode="nearest">(x, s)', "x:f[2,3,4,5]", opset=9, s=np.float32([1, 1, 2, 2]))
+    )
+    x = np.asarray(np.random.default_rng(0).normal(size=(2, 3, 4, 5)), np.float32)
+    (y,) = evaluate(graph, {"x": x}).values()
+    np.testing.assert_array_equal(y, x.repeat(2, 2).repeat(2, 3))
+
+
+def test_inputs_may_be_fixed():
+    model = simple("y = Mul(x, z)", "x:f[n,4] z:f[]")
+    graph = import_onnx(model, fixed={"z": np.array(2.5)})
+    assert graph.inputs == ["x"]
+    (y,) = evaluate(graph, {"x": np.ones((2, 4), np.float32)}).values()
+    np.testing.assert_array_equal(y, np.full((2, 4), 2.5))
+    with pytest.raises(ValueError, match="no input 'q' to give a value to; inputs: x, z"):
+        import_onnx(model, fixed={"q": np.array(1)})
 
 
 def test_too_many_dimensions_and_texts_are_refused():

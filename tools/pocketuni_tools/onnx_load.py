@@ -86,7 +86,7 @@ def opset(model: onnx.ModelProto, where: str = "the model") -> int:
         raise ValueError(f"{where} is not an ONNX model: it has no {'outputs' if versions else 'operator set'}")
     if versions[0] not in OPSETS:
         raise ValueError(
-            f"{where} uses opset {versions[0]}, expected {OPSETS[0]} to {OPSETS[-1]}: export it again with another "
+            f"{where} uses opset {versions[0]}, expected {OLDEST} to {OPSETS[-1]}: export it again with another "
             "opset_version, or convert it with onnx.version_converter"
         )
     return versions[0]
