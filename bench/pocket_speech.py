@@ -1,10 +1,11 @@
 """Pocket TTS with random weights against the package `pocket-tts` on torch, as Markdown.
 
-    python bench/pocket_speech.py [--config english ...] [--weights int8 int4 ...] [--folder DIR] [--frames 100] [--rounds 3]
+    python bench/pocket_speech.py [--config NAME ...] [--weights PLAN ...] [--folder DIR] [--frames 100] [--rounds 3]
 
 Models are true to the package's configurations; their weights are random, so what is spoken is noise, and speech never
 ends by itself. Both speak the same frames behind a voice of 5 s on two threads, in this one process, one after the
-other; figures are the best of the rounds. Memory is what a process of its own holds that has spoken with a voice.
+other; figures are the best of the rounds. Memory is what a process of its own holds that has loaded a saved voice and
+spoken.
 --folder keeps the models for the next time.
 """
 
@@ -101,6 +102,14 @@ class Package:
         self.torch.set_num_threads(1)
         return time.perf_counter() - begin
 
+    def save(self, path: Path) -> None:
+        from pocket_tts import export_model_state
+
+        export_model_state(self.state, path)
+
+    def load(self, path: Path) -> None:
+        self.state = self.model.get_state_for_audio_prompt(path)
+
     def speak(self) -> tuple[float, float]:
         return timed(self.model.generate_audio_stream(self.state, TEXT, max_tokens=1000))
 
@@ -116,6 +125,12 @@ class Here:
         begin = time.perf_counter()
         self.state = self.model.voice((prompt(self.settings["rate_hz"]), self.settings["rate_hz"]))
         return time.perf_counter() - begin
+
+    def save(self, path: Path) -> None:
+        self.state.save(path)
+
+    def load(self, path: Path) -> None:
+        self.state = self.model.voice(path)
 
     def speak(self) -> tuple[float, float]:
         from pocketuni.pocket import PocketSpeech
@@ -134,16 +149,16 @@ def resident_mb() -> float:
 
 
 def memory_of(arguments: list[str]) -> float:
-    """MB that a process holds after it has made a voice and spoken; what it held before it loaded anything is less."""
+    """MB that a process holds after it has loaded a voice and spoken."""
     done = subprocess.run(
         [sys.executable, __file__, "--inside", *arguments], capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def inside(kind: str, path: Path, frames: int) -> None:
+def inside(kind: str, path: Path, voice: Path, frames: int) -> None:
     side: Package | Here = Here(path, frames) if kind == "here" else Package(path, kind == "int8", frames)
-    side.voice()
+    side.load(voice)
     side.speak()
     print(json.dumps(resident_mb()))
 
@@ -160,7 +175,9 @@ def measure(name: str, weights: list[str], folder: Path, frames: int, rounds: in
     for label, (side, arguments) in sides.items():
         voice = min(side.voice() for _ in range(2))
         first, whole = best(rounds, side.speak)
-        held = memory_of([*arguments, "--frames", str(frames)]) if memory else float("nan")
+        saved = folder / f"bench.{'voice' if isinstance(side, Here) else 'safetensors'}"
+        side.save(saved)
+        held = memory_of([*arguments, str(saved), "--frames", str(frames)]) if memory else float("nan")
         speed = 0.08 * frames / whole
         lines.append(f"| {name} | {label} | {speed:.1f} | {first * 1e3:.1f} | {voice * 1e3:.0f} | {held:.0f} |")
         print(lines[-1], flush=True)
@@ -175,10 +192,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-memory", action="store_true")
-    parser.add_argument("--inside", nargs=2, metavar=("KIND", "PATH"), help=argparse.SUPPRESS)
+    parser.add_argument("--inside", nargs=3, metavar=("KIND", "PATH", "VOICE"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        return inside(args.inside[0], Path(args.inside[1]), args.frames)
+        return inside(args.inside[0], Path(args.inside[1]), Path(args.inside[2]), args.frames)
     print(f"{cpu_name()}, {THREADS} threads, {args.frames} frames of 80 ms\n")
     print("| configuration | engine | times real time | first audio, ms | voice of 5 s, ms | memory, MB |")
     print("|---|---|---|---|---|---|")

@@ -23,7 +23,7 @@ from .texts import calibration_texts
 from .writer import WEIGHT_ROLES, usable_precision
 
 CLONING = ("mimi.encoder", "mimi.downsample.", "flow_lm.speaker_proj_weight")  # tensors that only cloning needs
-SPARED_TEXTS = 60  # one of so many is computed: a handful tells how layers differ
+SPARED_TEXTS = 10  # one of so many is computed: some hundred rows tell what matters in a layer
 SMALL = 4096  # elements; below, rounding saves nothing worth an error
 PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4", "auto": "int4"}
 

@@ -34,7 +34,7 @@ class Source:
     """Everything that goes into one file; `meta` and `blobs` as in docs/format.md.
 
     precisions: for sources that say themselves how precisely each weight is stored under a plan: (towers, plan) ->
-    constant -> precision. Weights are then rounded by themselves, without calibration.
+    constant -> precision. Weights of towers without feeds are then rounded by themselves.
     """
 
     name: str
