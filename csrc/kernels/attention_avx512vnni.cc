@@ -49,6 +49,27 @@ inline __m512i fold_lanes(__m512i a, __m512i b) {
   return _mm512_max_epu32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
+/// Lane r of the result is `fold` over the lanes of vector r: up to eight vectors, each folded in the same order.
+template <int R, class Fold>
+inline Vec fold_rows(const Vec* rows, Fold fold) {
+  static_assert(R <= 8);
+  __m512 x[8];
+  PU_UNROLL
+  for (int r = 0; r < 8; ++r) x[r] = rows[r < R ? r : 0].v;
+  PU_UNROLL
+  for (int r = 0; r < 8; r += 2) {
+    x[r / 2] = fold(Vec{_mm512_unpacklo_ps(x[r], x[r + 1])}, Vec{_mm512_unpackhi_ps(x[r], x[r + 1])}).v;
+  }
+  PU_UNROLL
+  for (int r = 0; r < 4; r += 2) {
+    const __m512d a = _mm512_castps_pd(x[r]), b = _mm512_castps_pd(x[r + 1]);
+    const Vec low{_mm512_castpd_ps(_mm512_unpacklo_pd(a, b))}, high{_mm512_castpd_ps(_mm512_unpackhi_pd(a, b))};
+    x[r / 2] = fold(low, high).v;
+  }
+  const Vec lanes = fold(Vec{_mm512_shuffle_f32x4(x[0], x[1], 0x88)}, Vec{_mm512_shuffle_f32x4(x[0], x[1], 0xdd)});
+  return fold(Vec{_mm512_shuffle_f32x4(lanes.v, lanes.v, 0x88)}, Vec{_mm512_shuffle_f32x4(lanes.v, lanes.v, 0xdd)});
+}
+
 /// 16 rows of floats, of which `rows` are there, to be rounded to bytes by the largest of each.
 struct SixteenRows {
   const float* x;
@@ -106,6 +127,7 @@ struct Int8Attention {
   int8_t* queries;           // [kQueries][quads * 4]
   float* query_scale;        // [kQueries]
   int32_t* query_bias;       // [kQueries]
+  int first_nan = kMaxKeys;  // the first value of NaN or infinity: it reaches every row that sees it
 
   explicit Int8Attention(const AttentionArgs* a)
       : args(a), keys(round_up(a->tk, 16)), quads(round_up(a->d, 16) / 4), columns(round_up(a->dv, 16)) {
@@ -158,10 +180,13 @@ struct Int8Attention {
     }
   }
 
-  void pack_values() const {
+  void pack_values() {
     for (int j = 0; j < keys; j += 16) {
       const SixteenRows rows(args->v + j * args->v_stride, args->v_stride, args->tk - j, args->dv);
-      store(value_scale + j, load(rows.scale));
+      const Vec scale = load(rows.scale);
+      store(value_scale + j, if_nan(scale, set(0.0f), scale));
+      const int bad = _mm512_cmp_ps_mask(scale.v, scale.v, _CMP_UNORD_Q);
+      if (bad != 0 && first_nan > j + 15) first_nan = j + __builtin_ctz(static_cast<unsigned>(bad));
       for (int r = 0; r < 16; r += 4) {
         int8_t* to = value_tiles + static_cast<ptrdiff_t>(j + r) * columns;
         for (int c = 0; c < columns; c += 16) {
@@ -242,11 +267,10 @@ struct Int8Attention {
     }
   }
 
-  // Scores to weights of 8 bits: w = 2^(factor (s - max)) times the value's scale, by the largest of them. Returns what
-  // turns the integer sums into results.
-  float weights_of_row(float* s, uint8_t* w, int count, int limit, float factor, float largest_score) const {
+  // Scores of a row to 2^(factor (s - max)) times the value's scale; the lanes' sums of the one, the largest of both.
+  void weigh_row(float* s, int count, int limit, float factor, float largest_score, Vec& total, Vec& most) const {
     const Vec f = set(factor), shift = set(largest_score == -__builtin_inff() ? 0.0f : -largest_score * factor);
-    Vec total = set(0.0f), most = set(0.0f);
+    total = most = set(0.0f);
     for (int j = 0; j < count; j += 16) {
       const Vec e = rough_exp2(fma(load(s + j), f, shift));
       const Vec scales = j + 16 <= limit ? load(value_scale + j) : first(limit - j, load(value_scale + j), set(0.0f));
@@ -255,9 +279,11 @@ struct Int8Attention {
       most = max(most, product);
       store(s + j, product);
     }
-    const float peak = largest(most), sum_of_weights = sum(total);
-    const bool nan = !(sum_of_weights < __builtin_inff()) || !(peak < __builtin_inff());
-    const Vec inverse = set(peak > kSmallestMax ? 255.0f / peak : 0.0f);
+  }
+
+  // These to weights of 8 bits.
+  void round_row(const float* s, uint8_t* w, int count, float scale) const {
+    const Vec inverse = set(scale);
     const __m512i in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     int j = 0;
     for (; j + 64 <= count; j += 64) {
@@ -271,8 +297,6 @@ struct Int8Attention {
       const __m512i part = _mm512_cvtps_epi32((load(s + j) * inverse).v);
       _mm_storeu_si128(reinterpret_cast<__m128i*>(w + j), _mm512_cvtusepi32_epi8(part));
     }
-    if (nan) return __builtin_nanf("");
-    return sum_of_weights == 0.0f ? 0.0f : peak / 255.0f / sum_of_weights;
   }
 
   template <int R, int P>
@@ -305,7 +329,7 @@ struct Int8Attention {
 
   template <int R>
   void attend_rows(int row, int query) const {
-    float factor[R];
+    alignas(64) float factor[16];
     int limits[R];
     Vec most[R];
     for (int r = 0; r < R; ++r) {
@@ -317,10 +341,25 @@ struct Int8Attention {
     int panel = 0;
     for (; panel + 4 <= count / 16; panel += 4) score_tile<R, 4>(row, query, panel, limits, most);
     for (; panel < count / 16; ++panel) score_tile<R, 1>(row, query, panel, limits, most);
+    // Reductions over the lanes, and divisions, for all rows at once: one by one they are half of the time here.
+    alignas(64) float best[16], inverse[16];
+    const auto greater = [](Vec a, Vec b) { return max(a, b); };
+    _mm512_store_ps(best, fold_rows<R>(most, greater).v);
+    Vec total[R];
     for (int r = 0; r < R; ++r) {
       float* s = scores + r * static_cast<ptrdiff_t>(keys);
       const float scale = args->mask != nullptr ? 1.0f : query_scale[query + r];
-      factor[r] = weights_of_row(s, weights + r * weights_stride(), count, limits[r], scale, largest(most[r]));
+      weigh_row(s, count, limits[r], scale, best[r], total[r], most[r]);
+    }
+    const Vec peak = fold_rows<R>(most, greater), sums = fold_rows<R>(total, [](Vec a, Vec b) { return a + b; });
+    const Vec infinity = set(__builtin_inff()), top = set(255.0f);
+    store(inverse, if_less(set(kSmallestMax), peak, top / peak, set(0.0f)));
+    Vec factors = if_less(set(0.0f), sums, peak / (top * sums), set(0.0f));
+    factors = if_less(sums, infinity, factors, set(__builtin_nanf("")));  // NaN too: a sum with one is none
+    store(factor, if_less(peak, infinity, factors, set(__builtin_nanf(""))));
+    for (int r = 0; r < R; ++r) {
+      if (limits[r] > first_nan) factor[r] = __builtin_nanf("");
+      round_row(scores + r * static_cast<ptrdiff_t>(keys), weights + r * weights_stride(), count, inverse[r]);
     }
     int column = 0;
     for (; column + 32 <= columns; column += 32) value_tile<R, 2>(row, column, count, factor);
@@ -352,7 +391,7 @@ struct Int8Attention {
 
 void attention_i8(const AttentionArgs* a) {
   if (a->tq <= 0) return;
-  const Int8Attention attention(a);
+  Int8Attention attention(a);
   if (!attention.fits()) return find_kernels("avx512vnni")->attention_f32(a);
   attention.pack_keys();
   attention.pack_values();

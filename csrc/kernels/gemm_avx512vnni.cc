@@ -180,9 +180,14 @@ struct Int8Gemm {
       }
     }
     float* to = out.y + row * out.y_stride + column;
-    PU_UNROLL
-    for (int i = 0; i < R * P; ++i) {
-      _mm512_mask_storeu_ps(to + i / P * out.y_stride + i % P * kPanel, mask[i % P], y[i / P][i % P]);
+    if (cols >= P * kPanel) {  // what a masked store wrote cannot be read again before it is in the cache
+      PU_UNROLL
+      for (int i = 0; i < R * P; ++i) _mm512_storeu_ps(to + i / P * out.y_stride + i % P * kPanel, y[i / P][i % P]);
+    } else {
+      PU_UNROLL
+      for (int i = 0; i < R * P; ++i) {
+        _mm512_mask_storeu_ps(to + i / P * out.y_stride + i % P * kPanel, mask[i % P], y[i / P][i % P]);
+      }
     }
     if (out.plain()) return;
     for (int r = 0; r < R; ++r) out.act_row(e.activation, to + r * out.y_stride, cols < P * kPanel ? cols : P * kPanel);
@@ -377,6 +382,26 @@ inline int32_t group_sum(__m256i q) {
   return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_unpackhi_epi64(half, half))) - 128 * kGroup;
 }
 
+// 64 quantized values as bytes, in order.
+inline __m512i quantize_64(const float* x, __m512 inverse) {
+  __m512i part[4];
+  PU_UNROLL
+  for (int i = 0; i < 4; ++i) part[i] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), inverse));
+  const __m512i low = _mm512_packs_epi32(part[0], part[1]), high = _mm512_packs_epi32(part[2], part[3]);
+  const __m512i in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(in_order, _mm512_packs_epi16(low, high));
+}
+
+// Sums of the two halves of a, then of b.
+inline __m128i half_sums(__m512i a, __m512i b) {
+  const __m512i ones = _mm512_set1_epi8(1), none = _mm512_setzero_si512();
+  const __m512i x = _mm512_dpbusd_epi32(none, ones, a), y = _mm512_dpbusd_epi32(none, ones, b);
+  __m512i s = _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));  // x, y, x, y a lane
+  s = _mm512_add_epi32(s, _mm512_shuffle_epi32(s, _MM_PERM_BADC));
+  s = _mm512_add_epi32(s, _mm512_shuffle_i32x4(s, s, 0xb1));
+  return _mm_unpacklo_epi32(_mm512_castsi512_si128(s), _mm512_extracti32x4_epi32(s, 2));
+}
+
 void quantize_row(const float* x, int k, int8_t* q, ptrdiff_t q_stride, float* scale, int32_t* sum) {
   const float max = row_max(x, k);
   if (!(max <= 3.402823466e38f) || is_zero_row(max)) {
@@ -388,6 +413,12 @@ void quantize_row(const float* x, int k, int8_t* q, ptrdiff_t q_stride, float* s
   *scale = max / 127.0f;
   const __m512 inverse = _mm512_set1_ps(127.0f / max);
   int i = 0;
+  for (; i + 128 <= k; i += 128) {
+    const __m512i low = quantize_64(x + i, inverse), high = quantize_64(x + i + 64, inverse);
+    _mm512_storeu_si512(q + i, low);
+    _mm512_storeu_si512(q + i + 64, high);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(sum + i / kGroup), half_sums(low, high));
+  }
   for (; i + 32 <= k; i += 32) {
     const __m256i group = quantize_group(_mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16), inverse);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), group);
