@@ -22,9 +22,9 @@ namespace {
 
 constexpr int kMaxThreads = 64;
 using Clock = std::chrono::steady_clock;
-// Waking a sleeper costs tens of microseconds, and so much lies between two ops of a graph: waiting that long awake
-// pays. The caller waits longer, because somebody is known to be working for it.
-constexpr std::chrono::microseconds kWorkerSpin{40};
+// Waking a sleeper costs tens of microseconds, in a virtual machine hundreds: waiting awake for the next op, and for the
+// next run of a caller who runs again and again, pays. The caller waits for less, since others may need its CPU.
+constexpr std::chrono::microseconds kWorkerSpin{250};
 constexpr std::chrono::microseconds kCallerSpin{100};
 
 inline void pause_cpu() {
