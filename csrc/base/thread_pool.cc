@@ -22,8 +22,8 @@ namespace {
 
 constexpr int kMaxThreads = 64;
 using Clock = std::chrono::steady_clock;
-// Waking a sleeper costs tens of microseconds, in a virtual machine hundreds: waiting awake for the next op, and for the
-// next run of a caller who runs again and again, pays. The caller waits for less, since others may need its CPU.
+// Waking a sleeper costs tens of microseconds, in a virtual machine hundreds: waiting awake for the next op, and for
+// the next run of a caller who runs again and again, pays. The caller waits for less, since others may need its CPU.
 constexpr std::chrono::microseconds kWorkerSpin{250};
 constexpr std::chrono::microseconds kCallerSpin{100};
 
