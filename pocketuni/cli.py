@@ -151,13 +151,12 @@ def tool(command: str, arguments: Sequence[str]) -> int:
     """Hands over to pocketuni_tools, which the extra `tools` completes."""
     module, function = TOOLS[command]
     try:
-        main = getattr(importlib.import_module(f"pocketuni_tools.{module}"), function)
+        return getattr(importlib.import_module(f"pocketuni_tools.{module}"), function)(list(arguments)) or 0
     except ImportError as error:
         if error.name is None or error.name.split(".")[0] == "pocketuni_tools":
             raise
         text = f"{command} needs the package {error.name}: pip install 'pocketuni[tools]'"
         raise ImportError(text, name=error.name) from error
-    return main(list(arguments)) or 0
 
 
 class UsageError(Exception):

@@ -118,7 +118,7 @@ def cifar(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray((image / 255 - MEAN) / DEVIATION, np.float32).transpose(0, 3, 1, 2).copy(), label
 
 
-@pytest.mark.parametrize("file,blocks,count", [("resnet20-12fca82f.th", 3, 2000), ("resnet56-4bfd9763.th", 9, 500)])
+@pytest.mark.parametrize("file,blocks,count", [("resnet20-12fca82f.th", 3, 2000), ("resnet56-4bfd9763.th", 9, 2000)])
 def test_residual_networks_keep_their_accuracy_in_int8(file, blocks, count, tmp_path):
     if not DATA.is_dir():
         pytest.skip("needs ../shared/data (CIFAR ResNets and pictures)")
@@ -131,7 +131,7 @@ def test_residual_networks_keep_their_accuracy_in_int8(file, blocks, count, tmp_
         source = Source("resnet", [tower_of("main", (module, {"x": torch.from_numpy(x[:4])}, BATCH))])
         convert(source, tmp_path / f"{weights}.puni", weights)
         with pocketuni.Model(tmp_path / f"{weights}.puni", threads=1) as model:
-            got = [next(iter(model.towers["main"].run(x=part).values())) for part in np.split(x, 20)]
+            got = [next(iter(model.towers["main"].run(x=part).values())) for part in np.split(x, count // 100)]
         accuracy[weights] = 100 * np.mean(np.concatenate(got).argmax(1) == label)
         if weights == "fp32":
             exact = module(torch.from_numpy(x[:100])).detach().numpy()
