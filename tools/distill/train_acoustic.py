@@ -40,7 +40,7 @@ LOSSES = {
     "voiced": 0.2,
     "energy": 0.5,
     "heard_pitch": 0.03,
-    "likeness": 0.2,
+    "likeness": 0.6,
 }
 CRITIC_LOSSES = {"adversarial": 0.1, "features": 0.5}
 
@@ -239,7 +239,7 @@ class Trainer:
         rate = self.options.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.step + 1) / WARMUP_STEPS)
-        self.model.encoder.set_dropout(min(1.0, max(0.0, (DROPOUT_ENDS - progress) / 0.1)))
+        self.model.encoder.set_dropout(self.options.dropout * min(1.0, max(0.0, (DROPOUT_ENDS - progress) / 0.1)))
         found, made, target = self.losses(self.sampler.batch(self.options.batch))
         loss = sum(LOSSES[name] * value for name, value in found.items())
         if progress >= self.options.critic_from:
@@ -316,6 +316,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=224, help="longest crop")
     parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--critic-from", type=float, default=0.5, help="share of the training after which it starts")
+    parser.add_argument("--dropout", type=float, default=1.0, help="factor; 0 for a short run from trained weights")
     parser.add_argument("--checkpoint-minutes", type=float, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
