@@ -44,13 +44,14 @@ class Graph {
   }
   std::shared_ptr<const Model> open() {
     parts_.towers = {tower_};
-    const Bytes bytes = build::assemble(parts_);
-    return Model::from_memory(bytes.data(), bytes.size());
+    bytes_ = build::assemble(parts_);
+    return Model::from_memory(bytes_.data(), bytes_.size());
   }
 
  private:
   TowerSpec tower_;
   build::FileParts parts_;
+  Bytes bytes_;  // of the model, which reads them as long as it lives
 };
 
 Attribute list(const char* name, std::vector<int64_t> numbers) { return {name, std::move(numbers)}; }
