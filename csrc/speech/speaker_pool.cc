@@ -14,7 +14,7 @@ namespace {
 constexpr uint64_t kStretchFrames = 2 * kRateHz / kHopSamples;
 constexpr size_t kMostStretches = 64, kLeastStretches = 4;
 // Two groups of stretches are two speakers when the cosine between their middles lies below this. Within recordings of
-// one speaker it was 0.59 to 0.88, of two pasted together -0.36 to 0.21 for 16 of 18 (LibriSpeech). A single stretch
+// one speaker it was 0.59 to 0.88, of two pasted together -0.36 to 0.21 for 9 of 11 (LibriSpeech). A single stretch
 // may be a cough or a laugh: it must be farther away.
 constexpr double kOneSpeaker = 0.5, kOneSpeakerAndAnOddStretch = 0.1;
 
