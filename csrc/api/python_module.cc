@@ -8,7 +8,6 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <variant>
 #include <vector>
@@ -205,12 +204,7 @@ class PySession {
     }
     if (arrays.size() != inputs.size()) fail_argument(names_text("an input is unknown", arrays));
     std::vector<Result> results;
-    {
-      // The GIL goes before the mutex comes: whoever waits for the mutex holds nothing.
-      py::gil_scoped_release release;
-      std::lock_guard<std::mutex> lock(mutex_);
-      results = copy_results(session_.run(inputs));
-    }
+    locked_([&] { results = copy_results(session_.run(inputs)); });
     py::dict outputs;
     for (size_t i = 0; i < results.size(); ++i) {
       outputs[py::str(spec.values[spec.outputs[i]].name)] = to_numpy(std::move(results[i]));
@@ -219,18 +213,11 @@ class PySession {
   }
 
   void set_profiling(bool on) {
-    py::gil_scoped_release release;
-    std::lock_guard<std::mutex> lock(mutex_);
-    session_.set_profiling(on);
+    locked_([&] { session_.set_profiling(on); });
   }
 
   py::list profile() {
-    std::vector<OpProfile> entries;
-    {
-      py::gil_scoped_release release;
-      std::lock_guard<std::mutex> lock(mutex_);
-      entries = session_.profile();
-    }
+    const std::vector<OpProfile> entries = locked_([&] { return session_.profile(); });
     py::list list;
     for (const OpProfile& entry : entries) {
       py::dict item;
@@ -257,7 +244,7 @@ class PySession {
   }
 
   Session session_;
-  std::mutex mutex_;
+  OneAtATime locked_;
 };
 
 // --- the module ------------------------------------------------------------------------------------------------------

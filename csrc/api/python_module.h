@@ -4,12 +4,27 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "graph/session.h"
 
 namespace pocketuni {
+
+/// Runs one body at a time, without the GIL. The GIL goes before the mutex comes: whoever waits for it holds nothing.
+class OneAtATime {
+ public:
+  template <typename F>
+  auto operator()(F body) {
+    pybind11::gil_scoped_release release;
+    std::lock_guard<std::mutex> lock(mutex_);
+    return body();
+  }
+
+ private:
+  std::mutex mutex_;
+};
 
 struct PyModel {
   std::shared_ptr<const Model> model;

@@ -8,7 +8,6 @@
 #endif
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -62,7 +61,7 @@ class PyPocketModel {
   py::bytes make_voice(const FloatArray& samples) {
     std::vector<float> copy = floats(samples);
     std::string state;
-    run([&] {
+    locked_([&] {
       const std::vector<float> latents = encoder().encode(std::move(copy));
       lm_.rewind(0);
       lm_.push_prompt(latents.data(), latents.size() / encoder().latent_width());
@@ -73,14 +72,14 @@ class PyPocketModel {
 
   py::array encode(const FloatArray& samples) {
     std::vector<float> copy = floats(samples), latents;
-    run([&] { latents = encoder().encode(std::move(copy)); });
+    locked_([&] { latents = encoder().encode(std::move(copy)); });
     return rows_array(latents, encoder().latent_width());
   }
 
   py::array decode(const FloatArray& latents, bool restart) {
     const std::vector<float> copy = floats(latents);
     std::vector<float> samples;
-    run([&] {
+    locked_([&] {
       if (decoder_ == nullptr) decoder_ = std::make_unique<CodecDecoder>(model_, settings_, options_);
       if (copy.size() % decoder_->latent_width() != 0) fail_argument("latents: expected rows of the latent's width");
       if (restart) decoder_->reset();
@@ -91,14 +90,14 @@ class PyPocketModel {
 
   void begin(const py::bytes& state) {
     const std::string bytes = state;
-    run([&] {
+    locked_([&] {
       if (bytes.empty()) return lm_.rewind(0);
       parse_state(bytes).load_into(&lm_, settings_.model);
     });
   }
 
   void push_text(const std::vector<int64_t>& ids) {
-    run([&] { lm_.push_text(ids); });
+    locked_([&] { lm_.push_text(ids); });
   }
 
   py::tuple step(const FloatArray& latent, const FloatArray& noise, int steps) {
@@ -108,19 +107,11 @@ class PyPocketModel {
     if ((!before.empty() && before.size() != next.size()) || drawn.size() != next.size() || steps < 1) {
       fail_argument("latent and noise: expected " + std::to_string(next.size()) + " floats each, and 1 step or more");
     }
-    run([&] { eos = lm_.step(before.empty() ? nullptr : before.data(), drawn.data(), steps, next.data()); });
+    locked_([&] { eos = lm_.step(before.empty() ? nullptr : before.data(), drawn.data(), steps, next.data()); });
     return py::make_tuple(py::array_t<float>(static_cast<py::ssize_t>(next.size()), next.data()), eos);
   }
 
  private:
-  /// The GIL goes before the mutex comes: whoever waits for the mutex holds nothing.
-  template <typename F>
-  void run(F body) {
-    py::gil_scoped_release release;
-    std::lock_guard<std::mutex> lock(mutex_);
-    body();
-  }
-
   CodecEncoder& encoder() {
     if (encoder_ == nullptr) {
       if (!lm_.takes_prompts()) fail_argument(model_->file().path() + ": this model cannot clone voices");
@@ -137,7 +128,7 @@ class PyPocketModel {
   FlowLm lm_;
   std::unique_ptr<CodecDecoder> decoder_;
   std::unique_ptr<CodecEncoder> encoder_;
-  std::mutex mutex_;
+  OneAtATime locked_;
 };
 
 class PyPocketSpeech {
@@ -147,19 +138,13 @@ class PyPocketSpeech {
 
   void push(const std::vector<int64_t>& ids, int64_t max_frames, int64_t frames_after_eos, const FloatArray& noise) {
     TextChunk chunk{ids, max_frames, frames_after_eos, floats(noise)};
-    py::gil_scoped_release release;
-    std::lock_guard<std::mutex> lock(mutex_);
-    speech_.push(std::move(chunk));
+    locked_([&] { speech_.push(std::move(chunk)); });
   }
 
   /// Samples, or None.
   py::object next(size_t most_frames) {
     std::vector<float> samples;
-    {
-      py::gil_scoped_release release;
-      std::lock_guard<std::mutex> lock(mutex_);
-      speech_.next(most_frames, &samples);
-    }
+    locked_([&] { speech_.next(most_frames, &samples); });
     if (samples.empty()) return py::none();
     return py::array_t<float>(static_cast<py::ssize_t>(samples.size()), samples.data());
   }
@@ -169,7 +154,7 @@ class PyPocketSpeech {
 
  private:
   PocketSpeech speech_;
-  std::mutex mutex_;
+  OneAtATime locked_;
 };
 
 py::dict settings_dict(const PyModel& model) {

@@ -5,7 +5,6 @@
 
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -25,28 +24,21 @@ class PySpeech {
 
   void push(const py::bytes& text) {
     const std::string copy = text;
-    py::gil_scoped_release release;
-    std::lock_guard<std::mutex> lock(mutex_);
-    stream_.push(copy);
+    locked_([&] { stream_.push(copy); });
   }
 
   void finish() {
-    py::gil_scoped_release release;
-    std::lock_guard<std::mutex> lock(mutex_);
-    stream_.finish();
+    locked_([&] { stream_.finish(); });
   }
 
   /// (samples, words) or None.
   py::object next() {
     std::vector<float> samples;
     std::vector<SpokenWord> words;
-    {
-      // The GIL goes before the mutex comes: whoever waits for the mutex holds nothing.
-      py::gil_scoped_release release;
-      std::lock_guard<std::mutex> lock(mutex_);
+    locked_([&] {
       const SpeechChunk* chunk = stream_.next();
       if (chunk != nullptr) samples = chunk->samples, words = chunk->words;
-    }
+    });
     if (samples.empty()) return py::none();
     py::list list;
     for (const SpokenWord& word : words) {
@@ -61,7 +53,7 @@ class PySpeech {
 
  private:
   SpeechStream stream_;
-  std::mutex mutex_;
+  OneAtATime locked_;
 };
 
 std::unique_ptr<PySpeech> start(const PyModel& model, const std::string& voice, const std::vector<float>& vector,

@@ -3,7 +3,6 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -35,7 +34,7 @@ class PyStateStream {
                     " inputs besides its state, got " + std::to_string(arrays.size()));
     }
     std::vector<Result> results;
-    locked([&] { results = copy_results(session_.run(inputs)); });
+    locked_([&] { results = copy_results(session_.run(inputs)); });
     py::dict outputs;
     for (size_t i = 0; i < results.size(); ++i) {
       outputs[py::str(session_.spec().values[session_.outputs()[i]].name)] = to_numpy(std::move(results[i]));
@@ -44,7 +43,7 @@ class PyStateStream {
   }
 
   void reset() {
-    locked([&] { session_.reset(); });
+    locked_([&] { session_.reset(); });
   }
 
   py::list names(const std::vector<uint32_t>& values) const {
@@ -55,16 +54,8 @@ class PyStateStream {
   const StateSession& session() const { return session_; }
 
  private:
-  /// The GIL goes before the mutex comes: whoever waits for the mutex holds nothing.
-  template <typename F>
-  void locked(F body) {
-    py::gil_scoped_release release;
-    std::lock_guard<std::mutex> lock(mutex_);
-    body();
-  }
-
   StateSession session_;
-  std::mutex mutex_;
+  OneAtATime locked_;
 };
 
 /// Input -> output, by name.

@@ -3,7 +3,6 @@
 #include <pybind11/pybind11.h>
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -27,7 +26,7 @@ class PyStream {
       if (value.name != name) continue;
       const py::array array = input_array(object, value);
       const Tensor tensor = tensor_view(array, value.dtype);
-      locked([&] { stream_.set_fixed(name, tensor); });
+      locked_([&] { stream_.set_fixed(name, tensor); });
       return;
     }
     fail_argument("tower '" + stream_.spec().name + "': there is no input '" + name + "'");
@@ -45,12 +44,12 @@ class PyStream {
     }
     if (arrays.size() != rows.size())
       fail_argument("an input is unknown or has no rows along '" + stream_.time_dim() + "'");
-    locked([&] { stream_.push(rows); });
+    locked_([&] { stream_.push(rows); });
   }
 
   py::dict pull(int64_t most) {
     std::vector<Result> results;
-    locked([&] { results = copy_results(stream_.pull(most)); });
+    locked_([&] { results = copy_results(stream_.pull(most)); });
     py::dict outputs;
     for (size_t i = 0; i < results.size(); ++i) {
       outputs[py::str(stream_.spec().values[stream_.spec().outputs[i]].name)] = to_numpy(std::move(results[i]));
@@ -59,34 +58,26 @@ class PyStream {
   }
 
   void finish() {
-    locked([&] { stream_.finish(); });
+    locked_([&] { stream_.finish(); });
   }
   void reset() {
-    locked([&] { stream_.reset(); });
+    locked_([&] { stream_.reset(); });
   }
   int64_t rows_ready() {
     int64_t rows = 0;
-    locked([&] { rows = stream_.rows_ready(); });
+    locked_([&] { rows = stream_.rows_ready(); });
     return rows;
   }
   bool done() {
     bool value = false;
-    locked([&] { value = stream_.done(); });
+    locked_([&] { value = stream_.done(); });
     return value;
   }
   const StreamSession& stream() const { return stream_; }
 
  private:
-  /// The GIL goes before the mutex comes: whoever waits for the mutex holds nothing.
-  template <typename F>
-  void locked(F body) {
-    py::gil_scoped_release release;
-    std::lock_guard<std::mutex> lock(mutex_);
-    body();
-  }
-
   StreamSession stream_;
-  std::mutex mutex_;
+  OneAtATime locked_;
 };
 
 }  // namespace

@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,15 +20,6 @@ namespace pocketuni {
 namespace {
 
 class PyVoiceBuilder {
-  // First, because its result is deduced.
-  /// The GIL goes before the mutex comes: whoever waits for the mutex holds nothing.
-  template <typename F>
-  auto locked(F body) {
-    py::gil_scoped_release release;
-    std::lock_guard<std::mutex> lock(mutex_);
-    return body();
-  }
-
  public:
   PyVoiceBuilder(std::shared_ptr<const Model> model, int64_t rate_hz, const SessionOptions& options)
       : builder_(std::move(model), rate_hz, options) {}
@@ -37,31 +27,31 @@ class PyVoiceBuilder {
   void feed(const py::array_t<float, py::array::c_style>& samples) {
     const float* data = samples.data();
     const auto count = static_cast<size_t>(samples.size());
-    locked([&] { builder_.feed(data, count); });
+    locked_([&] { builder_.feed(data, count); });
   }
   Voice voice() {
-    return locked([&] { return builder_.voice(); });
+    return locked_([&] { return builder_.voice(); });
   }
   double seconds() {
-    return locked([&] { return builder_.seconds(); });
+    return locked_([&] { return builder_.seconds(); });
   }
   double heard_seconds() {
-    return locked([&] { return builder_.heard_seconds(); });
+    return locked_([&] { return builder_.heard_seconds(); });
   }
   double confidence() {
-    return locked([&] { return builder_.confidence(); });
+    return locked_([&] { return builder_.confidence(); });
   }
   std::pair<double, double> level() {
-    const Level level = locked([&] { return builder_.level(); });
+    const Level level = locked_([&] { return builder_.level(); });
     return {level.rms_db, level.peak_db};
   }
   std::vector<std::string> advice() {
-    return locked([&] { return builder_.advice(); });
+    return locked_([&] { return builder_.advice(); });
   }
 
  private:
   VoiceBuilder builder_;
-  std::mutex mutex_;
+  OneAtATime locked_;
 };
 
 py::bytes bytes_of(const Voice& voice) {
