@@ -7,8 +7,10 @@
 namespace pocketuni {
 namespace {
 
-inline const float* conv_row(const float* x, ptrdiff_t x_stride, const ConvWindow& w, ptrdiff_t base, ptrdiff_t at) {
-  return at >= 0 && at < w.length ? x + (base + at) * x_stride : static_cast<const float*>(w.zeros);
+inline const float* conv_row(const float* x, ptrdiff_t x_stride, const ConvWindow& w, ptrdiff_t base, int row,
+                             int tap) {
+  const ptrdiff_t at = w.row(base, row, tap);
+  return at >= 0 ? x + at * x_stride : static_cast<const float*>(w.zeros);
 }
 
 inline Vec load_weights(const float* w) { return load(w); }
@@ -84,8 +86,7 @@ struct FloatConv {
         const float* a[R];
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          a[r] =
-              conv_row(x, x_stride, *window, base, window->first + (row + r) * window->stride + tap * window->dilation);
+          a[r] = conv_row(x, x_stride, *window, base, row + r, tap);
         }
         for (ptrdiff_t i = 0; i < channels; ++i, w += kPanel) {
           Vec weights[P];
@@ -179,7 +180,7 @@ struct Depthwise {
       for (int tap = 0; tap < window->all_taps(); ++tap, w += channels) {
         const ptrdiff_t base = window->line(tap / window->taps);
         if (base < 0) continue;
-        acc = fma(get(conv_row(x, x_stride, *window, base, source(row, tap % window->taps)) + c), get(w), acc);
+        acc = fma(get(conv_row(x, x_stride, *window, base, row, tap % window->taps) + c), get(w), acc);
       }
       if (epilogue->bias != nullptr) acc = acc + get(epilogue->bias + c);
       store_part(y + row * y_stride + c, acc, count);

@@ -131,11 +131,10 @@ struct Int8Conv {
         __m256i acc[R][H];
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
-          const bool inside = at >= 0 && at < window->length;
-          a[r] = inside ? x->q + (base + at) * x->q_stride : static_cast<const int8_t*>(window->zeros);
-          row_scale[r] = inside ? x->scale[base + at] : 0.0f;
-          const __m256i start = _mm256_set1_epi32(Dot::kBiased && inside ? -128 * row_sum(*x, base + at, channels) : 0);
+          const ptrdiff_t at = window->row(base, row + r, tap);
+          a[r] = at >= 0 ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
+          row_scale[r] = at >= 0 ? x->scale[at] : 0.0f;
+          const __m256i start = _mm256_set1_epi32(Dot::kBiased && at >= 0 ? -128 * row_sum(*x, at, channels) : 0);
           PU_UNROLL
           for (int h = 0; h < H; ++h) acc[r][h] = start;
         }

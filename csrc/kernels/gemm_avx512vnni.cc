@@ -7,7 +7,6 @@
 #endif
 #include <immintrin.h>
 
-#include <cmath>
 #include <cstring>
 
 #include "dot_avx512vnni.h"
@@ -224,11 +223,10 @@ struct Int8Conv {
         __m512i dots[R][P];
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
-          const bool inside = at >= 0 && at < window->length;
-          a[r] = inside ? x->q + (base + at) * x->q_stride : static_cast<const int8_t*>(window->zeros);
-          row_scale[r] = inside ? x->scale[base + at] : 0.0f;
-          const __m512i start = _mm512_set1_epi32(inside ? -128 * row_sum(*x, base + at, channels) : 0);
+          const ptrdiff_t at = window->row(base, row + r, tap);
+          a[r] = at >= 0 ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
+          row_scale[r] = at >= 0 ? x->scale[at] : 0.0f;
+          const __m512i start = _mm512_set1_epi32(at >= 0 ? -128 * row_sum(*x, at, channels) : 0);
           PU_UNROLL
           for (int p = 0; p < P; ++p) dots[r][p] = start;
         }
@@ -350,101 +348,10 @@ void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, cons
   for_each_tile(Int4Gemm{x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
 }
 
-inline __m512i max_abs_bits(__m512i max, __m512 x) {
-  return _mm512_max_epu32(max, _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
-}
-
-inline float row_max(const float* x, int k) {
-  __m512i even = _mm512_setzero_si512(), odd = even;
-  int i = 0;
-  for (; i + 32 <= k; i += 32) {
-    even = max_abs_bits(even, _mm512_loadu_ps(x + i));
-    odd = max_abs_bits(odd, _mm512_loadu_ps(x + i + 16));
-  }
-  for (; i < k; i += 16) even = max_abs_bits(even, _mm512_maskz_loadu_ps(lanes(k - i), x + i));
-  const uint32_t bits = _mm512_reduce_max_epu32(_mm512_max_epu32(even, odd));
-  float max;
-  std::memcpy(&max, &bits, sizeof max);
-  return max;
-}
-
-// 32 quantized values as bytes, in order.
-inline __m256i quantize_group(__m512 x0, __m512 x1, __m512 inverse) {
-  const __m128i q0 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x0, inverse)));
-  const __m128i q1 = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x1, inverse)));
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(q0), q1, 1);
-}
-
-inline int32_t group_sum(__m256i q) {
-  const __m256i biased = _mm256_xor_si256(q, _mm256_set1_epi8(-128));  // + 128 each, as psadbw is unsigned
-  const __m256i sums = _mm256_sad_epu8(biased, _mm256_setzero_si256());
-  const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-  return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_unpackhi_epi64(half, half))) - 128 * kGroup;
-}
-
-// 64 quantized values as bytes, in order.
-inline __m512i quantize_64(const float* x, __m512 inverse) {
-  __m512i part[4];
-  PU_UNROLL
-  for (int i = 0; i < 4; ++i) part[i] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), inverse));
-  const __m512i low = _mm512_packs_epi32(part[0], part[1]), high = _mm512_packs_epi32(part[2], part[3]);
-  const __m512i in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_permutexvar_epi32(in_order, _mm512_packs_epi16(low, high));
-}
-
-// Sums of the two halves of a, then of b.
-inline __m128i half_sums(__m512i a, __m512i b) {
-  const __m512i ones = _mm512_set1_epi8(1), none = _mm512_setzero_si512();
-  const __m512i x = _mm512_dpbusd_epi32(none, ones, a), y = _mm512_dpbusd_epi32(none, ones, b);
-  __m512i s = _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));  // x, y, x, y a lane
-  s = _mm512_add_epi32(s, _mm512_shuffle_epi32(s, _MM_PERM_BADC));
-  s = _mm512_add_epi32(s, _mm512_shuffle_i32x4(s, s, 0xb1));
-  return _mm_unpacklo_epi32(_mm512_castsi512_si128(s), _mm512_extracti32x4_epi32(s, 2));
-}
-
-void quantize_row(const float* x, int k, int8_t* q, ptrdiff_t q_stride, float* scale, int32_t* sum) {
-  const float max = row_max(x, k);
-  if (!(max <= 3.402823466e38f) || is_zero_row(max)) {
-    *scale = max < 1.0f ? 0.0f : NAN;
-    std::memset(q, 0, static_cast<size_t>(q_stride));
-    std::memset(sum, 0, static_cast<size_t>(q_stride / kGroup) * sizeof *sum);
-    return;
-  }
-  *scale = max / 127.0f;
-  const __m512 inverse = _mm512_set1_ps(127.0f / max);
-  int i = 0;
-  for (; i + 128 <= k; i += 128) {
-    const __m512i low = quantize_64(x + i, inverse), high = quantize_64(x + i + 64, inverse);
-    _mm512_storeu_si512(q + i, low);
-    _mm512_storeu_si512(q + i + 64, high);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(sum + i / kGroup), half_sums(low, high));
-  }
-  for (; i + 32 <= k; i += 32) {
-    const __m256i group = quantize_group(_mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16), inverse);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), group);
-    sum[i / kGroup] = group_sum(group);
-  }
-  for (; i < q_stride; i += 32) {
-    const int left = i < k ? k - i : 0, second = left > 16 ? left - 16 : 0;
-    const __m512 x0 = _mm512_maskz_loadu_ps(lanes(left), x + (left > 0 ? i : 0));
-    const __m512 x1 = _mm512_maskz_loadu_ps(lanes(second), x + (second > 0 ? i + 16 : 0));
-    const __m256i group = quantize_group(x0, x1, inverse);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), group);
-    sum[i / kGroup] = group_sum(group);
-  }
-}
-
-void quantize_rows(const float* x, ptrdiff_t x_stride, int rows, int k, int8_t* q, ptrdiff_t q_stride, float* scale,
-                   int32_t* sum) {
-  for (int r = 0; r < rows; ++r) {
-    quantize_row(x + r * x_stride, k, q + r * q_stride, q_stride, scale + r, sum + r * (q_stride / kGroup));
-  }
-}
-
 }  // namespace
 
 void fill_gemm_avx512vnni(Kernels* kernels) {
-  kernels->quantize_rows = quantize_rows;
+  fill_quantize_avx512vnni(kernels);
   kernels->gemm_f32 = gemm_f32;
   kernels->gemm_f16 = gemm_f16;
   kernels->gemm_i8 = gemm_i8;

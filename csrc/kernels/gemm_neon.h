@@ -129,10 +129,9 @@ struct Int8Conv {
         int32x4_t acc[R][V];
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          const ptrdiff_t at = window->first + (row + r) * window->stride + tap * window->dilation;
-          const bool inside = at >= 0 && at < window->length;
-          a[r] = inside ? x->q + (base + at) * x->q_stride : static_cast<const int8_t*>(window->zeros);
-          row_scale[r] = inside ? x->scale[base + at] : 0.0f;
+          const ptrdiff_t at = window->row(base, row + r, tap);
+          a[r] = at >= 0 ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
+          row_scale[r] = at >= 0 ? x->scale[at] : 0.0f;
           PU_UNROLL
           for (int v = 0; v < V; ++v) acc[r][v] = vdupq_n_s32(0);
         }

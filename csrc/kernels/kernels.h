@@ -82,6 +82,11 @@ struct ConvWindow {
 
   int all_taps() const { return lines * taps; }
   ptrdiff_t line(int index) const { return line_rows == nullptr ? 0 : line_rows[index]; }
+  /// The row of x that a tap of the line from row `base` on reads for output row r; -1 beside the line.
+  ptrdiff_t row(ptrdiff_t base, ptrdiff_t r, int tap) const {
+    const ptrdiff_t at = first + r * stride + tap * dilation;
+    return at >= 0 && at < length ? base + at : -1;
+  }
 };
 
 struct AttentionArgs {

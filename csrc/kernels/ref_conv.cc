@@ -9,9 +9,8 @@ namespace {
 
 // The row of x that a tap reads, -1 beside a line, or -2 where the whole line is outside.
 ptrdiff_t source_row(const ConvWindow& w, int row, int tap) {
-  const ptrdiff_t at = w.first + row * w.stride + tap % w.taps * w.dilation, line = w.line(tap / w.taps);
-  if (line < 0) return -2;
-  return at >= 0 && at < w.length ? line + at : -1;
+  const ptrdiff_t line = w.line(tap / w.taps);
+  return line < 0 ? -2 : w.row(line, row, tap % w.taps);
 }
 
 void store(float value, int r, int j, const Epilogue* e, float* y, ptrdiff_t y_stride) {
