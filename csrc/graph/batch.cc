@@ -66,13 +66,12 @@ Batch::Batch(const Model::Tower& tower, const Kernels* kernels, ThreadPool* pool
   for (int i = 0; i < pool->size(); ++i) lanes_.push_back(std::make_unique<Lane>(tower, kernels, &alone_));
 }
 
-int64_t Batch::part_along(const Cut& cut, size_t dim) {
-  const int64_t elements = cut.named_dims[dim], threads = pool_->size();
-  if (elements < std::max<int64_t>(2, threads)) return 0;
+int64_t Batch::part_size(const Cut& cut, const std::vector<TensorType>& all) {
+  const int64_t elements = cut.elements, threads = pool_->size();
   std::vector<int64_t> dims = cut.named_dims;
-  dims[dim] = 1;
+  dims[cut.dim] = 1;
   const std::vector<TensorType> one = infer_types(tower_, dims);
-  if (!elements_are_apart(tower_, infer_types(tower_, cut.named_dims), elements, one, 1)) return 0;
+  if (!elements_are_apart(tower_, all, elements, one, 1)) return 0;
   const int64_t rows = most_rows(one);
   const auto arena = static_cast<int64_t>(std::max<size_t>(lanes_[0]->plan(dims).arena_bytes, 1));
   int64_t part =
@@ -88,14 +87,16 @@ void Batch::decide(Cut& cut) {
   const int64_t first = spec.values[spec.inputs[0]].dims[0];
   if (first > -2) return;
   cut.dim = static_cast<size_t>(-2 - first);
+  cut.elements = cut.named_dims[cut.dim];
+  if (cut.elements < std::max(2, pool_->size())) return;
+  std::vector<TensorType> types;
   try {
-    cut.part = part_along(cut, cut.dim);
+    types = infer_types(tower_, cut.named_dims);
+    cut.part = part_size(cut, types);
   } catch (const Error&) {
-    cut.part = 0;  // the shapes work only as a whole, or not at all; the run of the whole says which
+    return;  // the shapes work only as a whole, or not at all; the run of the whole says which
   }
   if (cut.part == 0) return;
-  cut.elements = cut.named_dims[cut.dim];
-  const std::vector<TensorType> types = infer_types(tower_, cut.named_dims);
   for (uint32_t output : spec.outputs) {
     cut.outputs.push_back({types[output], nullptr});
     cut.offsets.push_back(cut.bytes);

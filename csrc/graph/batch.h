@@ -31,8 +31,8 @@ class Batch {
 
   Cut& find_cut(const std::vector<int64_t>& named_dims);
   void decide(Cut& cut);
-  /// Elements per part, or 0, when the tower is cut along dimension `dim`.
-  int64_t part_along(const Cut& cut, size_t dim);
+  /// Elements per part, or 0, where `all` are the types of the whole. Throws Error where one element alone cannot run.
+  int64_t part_size(const Cut& cut, const std::vector<TensorType>& all);
   void run_part(const Cut& cut, Lane& lane, const std::vector<Tensor>& inputs, int64_t first,
                 std::vector<OpProfile>* profile);
 

@@ -102,7 +102,9 @@ void Session::State::bind(const std::vector<Tensor>& inputs) {
 
 const std::vector<Tensor>& Session::State::run(const std::vector<Tensor>& inputs) {
   std::vector<OpProfile>* timed = profiling ? &profile : nullptr;
-  for (OpProfile& entry : profile) entry.runs += profiling ? 1 : 0;
+  if (profiling) {
+    for (OpProfile& entry : profile) ++entry.runs;
+  }
   if (const std::vector<Tensor>* outputs = batch.run(bound, inputs, whole, timed)) return *outputs;
   Plan& plan = whole.plan(bound);
   std::vector<const void*> data;
