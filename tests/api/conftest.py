@@ -1,5 +1,6 @@
 """The installed C library: built once, installed into a folder of this test run."""
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -40,3 +41,12 @@ def installed(cmake, tmp_path_factory):
         cmake("--build", build, "--target", "pocketuni")
         cmake("--install", build, "--prefix", prefix)
     return prefix
+
+
+@pytest.fixture
+def model(lib, tiny):
+    """A handle of the model that `tiny` is the path of, opened by the tests' own `lib`."""
+    handle = ctypes.c_void_p()
+    assert lib.pu_model_open(bytes(tiny), ctypes.byref(handle)) == 0
+    yield handle
+    lib.pu_model_close(handle)

@@ -65,14 +65,6 @@ def lib(installed):
 
 
 @pytest.fixture
-def model(lib, tiny):
-    handle = c_void_p()
-    assert lib.pu_model_open(bytes(tiny), byref(handle)) == OK
-    yield handle
-    lib.pu_model_close(handle)
-
-
-@pytest.fixture
 def options(lib):
     made = Options()
     lib.pu_speech_defaults(byref(made))

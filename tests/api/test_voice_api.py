@@ -72,14 +72,6 @@ def lib(installed):
 
 
 @pytest.fixture
-def model(lib, tiny):
-    handle = c_void_p()
-    assert lib.pu_model_open(bytes(tiny), byref(handle)) == OK
-    yield handle
-    lib.pu_model_close(handle)
-
-
-@pytest.fixture
 def builder(lib, model):
     handle = c_void_p()
     assert lib.pu_voice_builder_create(model, RATE, 0, None, byref(handle)) == OK, lib.pu_last_error()

@@ -24,6 +24,23 @@ REPORT_STEPS = 100
 CHECKPOINT_S = 120.0
 
 
+def descend(model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> int:
+    """One step down a loss, after which `average` follows the model; returns the next step's number. Raises
+    FloatingPointError when the gradient is not finite."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    if not torch.isfinite(norm):
+        raise FloatingPointError(f"step {step}: the gradient is not finite; resume with a smaller --rate")
+    optimizer.step()
+    step += 1
+    decay = min(EMA, (step + 1) / (step + 20))
+    with torch.no_grad():
+        for mine, theirs in zip(average.parameters(), model.parameters(), strict=True):
+            mine.lerp_(theirs, 1 - decay)
+    return step
+
+
 class TimedRun:
     """Trains `model` for `minutes` in all, interruptions left out; `FOLDER/NAME.pt`, `.csv` and `.png` tell the state.
 
@@ -86,17 +103,8 @@ class TimedRun:
         rate = self.rate * (LOWEST_RATE + (1 - LOWEST_RATE) * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.step + 1) / WARMUP_STEPS)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack([weights[name] * value for name, value in losses.items()]).sum().backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"step {self.step}: the gradient is not finite; resume with a smaller --rate")
-        self.optimizer.step()
-        self.step += 1
-        decay = min(EMA, (self.step + 1) / (self.step + 20))
-        with torch.no_grad():
-            for mine, theirs in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mine.lerp_(theirs, 1 - decay)
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        self.step = descend(self.model, self.average, self.optimizer, loss, self.step)
         for name, value in losses.items():
             self.sums[name] += float(value.detach()) / REPORT_STEPS
 

@@ -26,11 +26,11 @@ from . import likeness, plots, restore, train_pitch, units, voice_space
 from .acoustic import Acoustic, Shape, synthesize_mel
 from .critic import Critic, critic_loss, student_loss
 from .data import Batch, Prepared, Sampler
+from .timed_run import descend
 
 # How often a corpus is drawn, as far as prepare.py has it. "shifted" are speakers made of others: see shifted.py.
 CORPUS_WEIGHTS = {"ljspeech": 0.36, "vctk-p239": 0.06, "librispeech": 0.3, "librispeech-voices": 0.12, "shifted": 0.16}
 WARMUP_STEPS = 200
-EMA = 0.998
 DROPOUT_ENDS = 0.9  # share of the training; it falls from 0.1 before
 LOSSES = {
     "mel": 1.0,
@@ -247,18 +247,7 @@ class Trainer:
             strength = min(1.0, (progress - self.options.critic_from) / 0.05)
             loss = loss + strength * sum(CRITIC_LOSSES[name] * value for name, value in judged.items())
             found |= judged
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"step {self.step}: the gradient is not finite; resume with a smaller --rate")
-        self.optimizer.step()
-        self.step += 1
-        decay = min(EMA, (self.step + 1) / (self.step + 20))
-        with torch.no_grad():
-            pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
-            for mine, theirs in pairs:
-                mine.lerp_(theirs, 1 - decay)
+        self.step = descend(self.model, self.average, self.optimizer, loss, self.step)
         for name, value in found.items():
             self.sums[name] += float(value.detach())
         self.counted += 1

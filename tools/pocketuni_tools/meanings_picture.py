@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .meanings import FLOAT, Array, finish, meaning, round_rows
+from .meanings import FLOAT, Array, finish, meaning
+from .meanings_time import product_by_group, rounded_by_group
 
 
 def pixels_of(
@@ -44,16 +45,9 @@ def conv2d(
     activation: str = "none",
     quantized: bool = False,
 ) -> Array:
-    split = x.reshape(*x.shape[:3], groups, x.shape[3] // groups)
-    if quantized:
-        rows, scale = round_rows(split)
-        split = rows * scale
-    windows = pixels_of(split.reshape(x.shape), kernel, stride, dilation, pads)
-    taps = kernel[0] * kernel[1]
-    windows = windows.reshape(*windows.shape[:4], groups, x.shape[3] // groups)
-    matrix = w.reshape(groups, len(w) // groups, taps, x.shape[3] // groups)
-    y = np.einsum("bhwkgc,gnkc->bhwgn", windows, matrix, optimize=True)
-    return finish(y.reshape(*y.shape[:3], len(w)).astype(FLOAT), bias, residual, activation)
+    x = rounded_by_group(x, groups) if quantized else x
+    windows = pixels_of(x, kernel, stride, dilation, pads)
+    return finish(product_by_group(windows, w, groups), bias, residual, activation)
 
 
 @meaning("depthwise_conv2d")

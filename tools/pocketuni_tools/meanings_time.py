@@ -15,6 +15,21 @@ def taps_of(x: Array, taps: int, stride: int, dilation: int, pad_left: int, pad_
     return padded[:, index]
 
 
+def rounded_by_group(x: Array, groups: int) -> Array:
+    """[..., C] rounded to int8, each group of channels by a scale of its own."""
+    rows, scale = round_rows(x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups))
+    return (rows * scale).reshape(x.shape)
+
+
+def product_by_group(windows: Array, w: Array, groups: int) -> Array:
+    """[..., taps, C] times [N, taps * C / groups] -> [..., N]: each group of outputs from its group of channels."""
+    *places, taps, channels = windows.shape
+    split = windows.reshape(*places, taps, groups, channels // groups)
+    kernel = w.reshape(groups, len(w) // groups, taps, channels // groups)
+    y = np.einsum("...kgc,gnkc->...gn", split, kernel, optimize=True)
+    return y.reshape(*places, len(w)).astype(FLOAT)
+
+
 @meaning("conv1d")
 def conv1d(
     x: Array,
@@ -31,15 +46,9 @@ def conv1d(
     activation: str = "none",
     quantized: bool = False,
 ) -> Array:
-    split = x.reshape(*x.shape[:2], groups, x.shape[2] // groups)
-    if quantized:
-        rows, scale = round_rows(split)
-        split = rows * scale
-    windows = taps_of(split.reshape(x.shape), taps, stride, dilation, pad_left, pad_right)
-    windows = windows.reshape(*windows.shape[:3], groups, x.shape[2] // groups)
-    kernel = w.reshape(groups, len(w) // groups, taps, x.shape[2] // groups)
-    y = np.einsum("btkgc,gnkc->btgn", windows, kernel, optimize=True)
-    return finish(y.reshape(*y.shape[:2], len(w)).astype(FLOAT), bias, residual, activation)
+    x = rounded_by_group(x, groups) if quantized else x
+    windows = taps_of(x, taps, stride, dilation, pad_left, pad_right)
+    return finish(product_by_group(windows, w, groups), bias, residual, activation)
 
 
 @meaning("depthwise_conv1d")
