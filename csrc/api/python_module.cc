@@ -17,6 +17,7 @@
 #include "base/thread_pool.h"
 #include "graph/session.h"
 #include "kernels/kernels.h"
+#include "lm/pocket_settings.h"
 
 namespace py = pybind11;
 using namespace pocketuni;
@@ -315,7 +316,7 @@ PYBIND11_MODULE(_core, m) {
   py::class_<PyModel, std::shared_ptr<PyModel>>(m, "Model")
       .def(py::init([](const std::string& path) {
              py::gil_scoped_release release;
-             return std::make_shared<PyModel>(PyModel{Model::open(path)});
+             return std::make_shared<PyModel>(PyModel{open_model(path)});
            }),
            py::arg("path"))
       .def_property_readonly("file_size", [](const PyModel& self) { return self.model->file().file_size(); })
@@ -360,6 +361,7 @@ PYBIND11_MODULE(_core, m) {
       .def("profile", &PySession::profile);
 
   bind_stream(m);
+  bind_together(m);
   bind_state(m);
   bind_speech(m);
   bind_pocket(m);

@@ -49,6 +49,8 @@ struct Result {
 std::vector<Result> copy_results(const std::vector<Tensor>& tensors);
 pybind11::array to_numpy(Result result);
 
+/// Adds Together.
+void bind_together(pybind11::module_& m);
 /// Adds StateStream and states.
 void bind_state(pybind11::module_& m);
 /// Adds Stream.

@@ -24,7 +24,8 @@ struct Session::State {
   std::shared_ptr<const Model> model;
   const Model::Tower* tower;
   const Kernels* kernels;
-  ThreadPool pool;
+  std::unique_ptr<ThreadPool> own_pool;  // or null
+  ThreadPool* pool;
   Lane whole;
   Batch batch;
   std::vector<int64_t> bound;  // named dimensions of this run
@@ -35,9 +36,13 @@ struct Session::State {
       : model(std::move(m)),
         tower(&model->tower(model->tower_index(name))),
         kernels(choose_kernels(options.isa)),
-        pool(options.threads),
-        whole(*tower, kernels, &pool),
-        batch(*tower, kernels, &pool) {}
+        own_pool(std::make_unique<ThreadPool>(options.threads)),
+        pool(own_pool.get()),
+        whole(*tower, kernels, pool),
+        batch(*tower, kernels, pool) {}
+
+  State(std::shared_ptr<const Model> m, const Model::Tower& t, const Kernels* k, ThreadPool& p)
+      : model(std::move(m)), tower(&t), kernels(k), pool(&p), whole(t, k, &p), batch(t, k, &p) {}
 
   void bind(const std::vector<Tensor>& inputs);
   const std::vector<Tensor>& run(const std::vector<Tensor>& inputs);
@@ -48,10 +53,16 @@ Session::Session(std::shared_ptr<const Model> model, const std::string& tower, c
   for (const NodeSpec& node : spec().nodes) state_->profile.push_back({node.name, node.op, 0, 0});
 }
 
+Session::Session(std::shared_ptr<const Model> model, const Model::Tower& tower, const Kernels* kernels,
+                 ThreadPool& pool)
+    : state_(std::make_unique<State>(std::move(model), tower, kernels, pool)) {
+  for (const NodeSpec& node : spec().nodes) state_->profile.push_back({node.name, node.op, 0, 0});
+}
+
 Session::~Session() = default;
 const TowerSpec& Session::spec() const { return *state_->tower->spec; }
 const char* Session::isa() const { return state_->kernels->isa; }
-int Session::threads() const { return state_->pool.size(); }
+int Session::threads() const { return state_->pool->size(); }
 std::vector<OpProfile> Session::profile() const { return state_->profile; }
 
 void Session::set_profiling(bool on) {

@@ -14,7 +14,7 @@ namespace pocketuni {
 /// A verified model with its ops made: immutable, shared by sessions. Opening checks shapes of every graph.
 class Model {
  public:
-  static std::shared_ptr<const Model> open(const std::string& path);
+  static std::shared_ptr<const Model> open(const std::string& path, Loading loading = Loading::kMap);
   static std::shared_ptr<const Model> from_memory(const void* data, size_t size);
   ~Model();
 
@@ -51,6 +51,9 @@ struct OpProfile {
 class Session {
  public:
   Session(std::shared_ptr<const Model> model, const std::string& tower, const SessionOptions& options = {});
+  /// Over a tower made of one of the model's, with the threads of a pool that several sessions use in turn. Tower and
+  /// pool outlive the session.
+  Session(std::shared_ptr<const Model> model, const Model::Tower& tower, const Kernels* kernels, ThreadPool& pool);
   ~Session();
 
   const TowerSpec& spec() const;

@@ -12,7 +12,7 @@ namespace pocketuni {
 
 struct Model::Tower {
   const TowerSpec* spec = nullptr;
-  std::vector<std::unique_ptr<Op>> ops;             // one per node
+  std::vector<std::shared_ptr<const Op>> ops;       // one per node
   std::vector<std::vector<InputInfo>> operands;     // [node][operand]; activations have their dtype and no shape yet
   std::vector<std::vector<const void*>> constants;  // [node][operand]: data of plain constants, or null
 };
