@@ -11,6 +11,7 @@
 #include "api/pocketuni.h"
 #include "base/error.h"
 #include "graph/session.h"
+#include "lm/pocket_settings.h"
 
 #ifndef POCKETUNI_VERSION
 #define POCKETUNI_VERSION "unknown"
@@ -98,7 +99,7 @@ pu_status pu_model_open(const char* path, pu_model** model) {
     require(path, "pu_model_open", "path");
     require(model, "pu_model_open", "model");
     *model = nullptr;
-    *model = new pu_model{pocketuni::Model::open(path)};
+    *model = new pu_model{pocketuni::open_model(path)};
   });
 }
 

@@ -17,6 +17,7 @@ namespace pocketuni {
 namespace {
 
 constexpr uintptr_t kAlignment = 64;
+constexpr size_t kLargePage = 2 << 20;  // of x86-64 and of ARM64 with small pages of 4 kB
 
 [[noreturn]] void fail_io(const std::string& path, const std::string& fault) {
   throw Error(Status::kIo, path + ": " + fault);
@@ -42,7 +43,34 @@ void parse_named(const std::string& path, ModelParser&& parser) {
 
 }  // namespace
 
-std::shared_ptr<const ModelFile> ModelFile::open(const std::string& path) {
+/// Puts `size_` bytes of a file into memory, at base_.
+void ModelFile::map(int file, Loading loading) {
+  const bool read = loading == Loading::kRead;
+  const size_t size = static_cast<size_t>(size_), spare = read ? kLargePage : 0;
+  if (size > SIZE_MAX - spare) fail_io(path_, std::strerror(EFBIG));
+  void* map = read ? ::mmap(nullptr, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                   : ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+  if (map == MAP_FAILED) fail_io(path_, std::strerror(errno));
+  map_ = map;
+  map_size_ = size + spare;
+  uint8_t* base = static_cast<uint8_t*>(map);
+  base_ = base;
+  if (!read) return;
+  base += (kLargePage - reinterpret_cast<uintptr_t>(base) % kLargePage) % kLargePage;
+  base_ = base;
+#if defined(MADV_HUGEPAGE)
+  ::madvise(base, size, MADV_HUGEPAGE);  // where it is refused, pages stay small
+#endif
+  for (size_t done = 0; done < size;) {
+    const ssize_t got = ::pread(file, base + done, size - done, static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) fail_io(path_, got < 0 ? std::strerror(errno) : "the file became shorter while it was read");
+    done += static_cast<size_t>(got);
+  }
+  ::mprotect(map, map_size_, PROT_READ);
+}
+
+std::shared_ptr<const ModelFile> ModelFile::open(const std::string& path, Loading loading) {
   // O_NONBLOCK: opening a pipe must fail below, not wait for somebody to write.
   const FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.number < 0) fail_io(path, std::strerror(errno));
@@ -55,12 +83,7 @@ std::shared_ptr<const ModelFile> ModelFile::open(const std::string& path) {
   model->path_ = path;
   model->size_ = static_cast<uint64_t>(status.st_size);
   if (model->size_ > SIZE_MAX) fail_io(path, std::strerror(EFBIG));
-  if (model->size_ > 0) {
-    void* map = ::mmap(nullptr, model->size_, PROT_READ, MAP_PRIVATE, file.number, 0);
-    if (map == MAP_FAILED) fail_io(path, std::strerror(errno));
-    model->map_ = map;
-    model->base_ = static_cast<const uint8_t*>(map);
-  }
+  if (model->size_ > 0) model->map(file.number, loading);
   parse_named(path, ModelParser(*model));
   return model;
 }
@@ -83,7 +106,7 @@ std::shared_ptr<const ModelFile> ModelFile::from_memory(const void* data, size_t
 }
 
 ModelFile::~ModelFile() {
-  if (map_) ::munmap(map_, size_);
+  if (map_) ::munmap(map_, map_size_);
 }
 
 std::vector<std::string> ModelFile::verify_weights() const {

@@ -89,10 +89,14 @@ struct Blob {
   uint64_t size;
 };
 
+/// Mapping a file costs nothing and shares its memory; reading it gives pages that are as large as the system has, from
+/// which weights that no cache holds come twice as fast.
+enum class Loading { kMap, kRead };
+
 class ModelFile {
  public:
-  /// Maps and verifies a file. Throws Error(kIo) or Error(kFormat), both naming `path`.
-  static std::shared_ptr<const ModelFile> open(const std::string& path);
+  /// Loads and verifies a file. Throws Error(kIo) or Error(kFormat), both naming `path`.
+  static std::shared_ptr<const ModelFile> open(const std::string& path, Loading loading = Loading::kMap);
   /// The same over memory that the caller keeps alive and unchanged, 64-byte aligned or copied when it is not.
   static std::shared_ptr<const ModelFile> from_memory(const void* data, size_t size);
   ~ModelFile();
@@ -110,11 +114,13 @@ class ModelFile {
  private:
   ModelFile() = default;
   friend class ModelParser;
+  void map(int file, Loading loading);
 
   std::string path_, meta_;
   const uint8_t* base_ = nullptr;
   uint64_t size_ = 0;
-  void* map_ = nullptr;                    // to be unmapped, or null
+  void* map_ = nullptr;  // to be unmapped, or null
+  size_t map_size_ = 0;
   std::unique_ptr<unsigned char[]> copy_;  // from_memory of unaligned data
   uint64_t data_offset_ = 0, data_size_ = 0;
   Digest data_hash_{};

@@ -95,6 +95,12 @@ const Blob* find_blob(const ModelFile& file, const std::string& name) {
 
 bool is_pocket(const ModelFile& file) { return find_blob(file, "pocket") != nullptr; }
 
+std::shared_ptr<const Model> open_model(const std::string& path) {
+  std::shared_ptr<const Model> model = Model::open(path);
+  if (!is_pocket(model->file())) return model;
+  return Model::open(path, Loading::kRead);
+}
+
 PocketSettings read_pocket_settings(const ModelFile& file) {
   const Lines lines(file);
   lines.whole("version", 1, 1);
