@@ -212,6 +212,31 @@ def test_broken_graphs_are_explained(body, message):
         import_onnx(simple(body, inputs, **constants))
 
 
+def test_a_graph_without_nodes_returns_its_input():
+    model = simple("y = Relu(x)", "x:f[n,4]")
+    del model.graph.node[:]
+    model.graph.output[0].name = "x"
+    graph = import_onnx(model)
+    x = np.asarray(np.random.default_rng(0).normal(size=(2, 4)), np.float32)
+    (y,) = evaluate(graph, {"x": x}).values()
+    assert (y == x).all()
+
+
+@pytest.mark.parametrize(
+    "body, constants",
+    [
+        ('y = Pad<mode="reflect">(x, p)', {"p": np.array([0, 0, 2, 0, 0, 1])}),
+        ("y = Slice(x, e, s, a, k)", {"s": [0], "e": [-1], "a": [2], "k": [-1]}),
+        ('y = Resize<mode="linear">(x, , s)', {"s": np.float32([1, 1, 0.001])}),
+    ],
+    ids=["Pad", "Slice", "Resize"],
+)
+def test_tables_as_large_as_a_dimension_says_are_not_made(body, constants):
+    arrays = {name: np.asarray(value) for name, value in constants.items()}
+    with pytest.raises(UnsupportedOp, match="a table of [0-9]+ elements"):
+        import_onnx(simple(body, f"x:f[1,3,{2**31 - 1}]", **arrays))
+
+
 def test_files_that_are_no_models(tmp_path):
     path = tmp_path / "model.onnx"
     for data in (b"not a protobuf at all", b"", simple("y = Relu(x)").SerializeToString()[:-20]):

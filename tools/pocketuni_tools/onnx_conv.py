@@ -185,7 +185,7 @@ def conv_transpose(b: Importer, call: Call) -> Operand:
     lengths = [transposed_length(b, call, window, axis) for axis in range(rank)]
     name, bias = call[1].name, call[2]
     if bias is None:
-        bias = Known(np.zeros(weight.shape[1] * groups, np.float32), "zeros")
+        bias = Known(np.zeros(b.limited(weight.shape[1] * groups), np.float32), "zeros")
     rows = channels_last(b, call[0])
     if rank == 1:  # one line of a picture
         batch, time, channels = b.shape(rows)

@@ -58,7 +58,7 @@ def slice_axis(b: Importer, x: Operand, axis: int, first: Size, last: Size, step
     if step < 0:
         if None in (size.constant, first.constant, last.constant):
             raise b.call.unsupported("a negative step along a dynamic dimension")
-        indices = np.arange(size.constant)[
+        indices = np.arange(b.limited(size.constant))[
             first.constant : last.constant if last.constant > -(1 << 31) else None : step
         ]
         return gather(b, x, Known(indices), axis)

@@ -147,7 +147,7 @@ def one_hot(b: Importer, call: Call) -> Operand:
     indices = choose(b, negative, join(b, "add", indices, b.number(count, "int64")), indices)
     shape = b.shape(indices)
     indices = b.reshape(indices, (*shape[:axis], Size(1), *shape[axis:]))
-    places = Known(np.arange(count).reshape(-1, *[1] * (rank - axis - 1)))
+    places = Known(np.arange(b.limited(count)).reshape(-1, *[1] * (rank - axis - 1)))
     off, on = (b.reshape(gather(b, call[2], Known(np.array([at])), 0), []) for at in (0, 1))
     return choose(b, compared(b, "equal", indices, places), on, off)
 
@@ -265,7 +265,7 @@ def scattered(b: Importer, call: Call, places: np.ndarray, old_rows: int, width:
     if call.get("reduction", "none") != "none":
         raise call.unsupported(f"reduction {call.get('reduction')!r}")
     new_rows, shape = places.size, b.shape(call[0])
-    index = np.arange(old_rows)
+    index = np.arange(b.limited(old_rows))
     index[places.reshape(-1)] = old_rows + np.arange(new_rows)  # of several updates of a place the last one counts
     rows = [b.reshape(call[0], (Size(old_rows), width)), b.reshape(call[2], (Size(new_rows), width))]
     joined = b.emit("concat", rows, b.dtype(call[0]), (Size(old_rows + new_rows), width), axis=0)

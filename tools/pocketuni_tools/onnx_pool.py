@@ -129,6 +129,7 @@ def pad_axis(b: Importer, x: Operand, axis: int, before: int, after: int, mode: 
 
 def pad_by_lookup(b: Importer, x: Operand, axis: int, before: int, after: int, mode: str) -> Operand:
     shape, size = b.shape(x), b.shape(x)[axis].constant
+    b.limited(before + after + (size or 0))
     if size is not None:
         numpy_mode = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}[mode]
         return gather(b, x, Known(np.pad(np.arange(size), (before, after), mode=numpy_mode)), axis)

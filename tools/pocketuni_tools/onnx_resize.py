@@ -53,7 +53,7 @@ def resize(b: Importer, call: Call) -> Operand:
         region = None if roi is None else (float(roi[place]), float(roi[place + len(axes)]))
         if size == old and scale == 1 and region in (None, (0.0, 1.0)):
             continue
-        indices, weights, beyond = table(rule, old, size, scale, region)
+        indices, weights, beyond = table(rule, b.limited(old), b.limited(size), scale, region)
         x = sample(b, x, axis, indices, np.where(beyond[:, None], 0, weights), rule)
         if beyond.any() and outside:
             frame = np.where(beyond, outside, 0).astype(np.float32).reshape(-1, *[1] * (rank - axis - 1))

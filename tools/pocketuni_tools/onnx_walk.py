@@ -17,7 +17,7 @@ import onnx
 from onnx import helper
 
 from .ir import Graph, UnsupportedOp, Value
-from .onnx_fold import fold, fold_sizes
+from .onnx_fold import MAX_ELEMENTS, fold, fold_sizes
 from .onnx_grid import Grid, follow, grid_of_array
 from .onnx_load import FLOATS, array_of, check_node, dtype_name, dtype_of, opset
 from .onnx_sizes import OPAQUE, Size, product, size
@@ -91,7 +91,7 @@ class Importer:
         self.model, self.folder, self.graph, self.fixed = model, folder, Graph(name), dict(fixed or {})
         self.version = opset(model)
         self.env: dict[str, Any] = {}
-        self.call: Call | None = None
+        self.call = Call(onnx.NodeProto(op_type="graph"), [], self.version, "the graph's outputs")
         self.shapes: dict[str, Sizes] = {}
         self._constants: dict[tuple, str] = {}
         self._held: list[np.ndarray] = []  # keeps ids in _constants from being reused
@@ -138,6 +138,12 @@ class Importer:
             self._constants[key] = self.graph.add_constant(value.name, array.astype(dtype_of(array.dtype)))
         return self._constants[key]
 
+    def limited(self, elements: int) -> int:
+        """The count itself. Raises UnsupportedOp for a table that would be larger than any that a model needs."""
+        if elements > MAX_ELEMENTS:
+            raise self.call.unsupported(f"a table of {elements} elements")
+        return elements
+
     def number(self, value: float, dtype: str = "float32") -> Known:
         """A constant of rank 0, the same one for the same number."""
         key = ("number", dtype, value)
@@ -175,7 +181,7 @@ class Importer:
     def emit(self, op: str, inputs: Sequence[Any], dtype: str, shape: Sequence[Size], /, **attributes: Any) -> str:
         """Appends a node. `shape` may hold sizes that no dimension has: they stay open in the graph."""
         operands = [item if item is None else self.operand(item) for item in inputs]
-        value = Value(self.call.node.output[0] or op, dtype, tuple(item.dim for item in shape))
+        value = Value(next(iter(self.call.node.output), "") or op, dtype, tuple(item.dim for item in shape))
         (out,) = self.graph.add_node(op, operands, [value], **attributes)
         self._producers[out] = self.graph.nodes[-1]
         self.shapes[out] = tuple(shape)
