@@ -75,17 +75,23 @@ struct SixteenRows {
   const float* x;
   ptrdiff_t stride;
   int rows, n;
+  bool whole;                                // nothing is missing: neither rows nor columns of the last 16
   alignas(64) float scale[16], inverse[16];  // NaN in a row of NaN or infinity, whose bytes are 0
 
   SixteenRows(const float* from, ptrdiff_t row_stride, int there, int columns)
-      : x(from), stride(row_stride), rows(there < 16 ? there : 16), n(columns) {
+      : x(from),
+        stride(row_stride),
+        rows(there < 16 ? there : 16),
+        n(columns),
+        whole(there >= 16 && columns % 16 == 0) {
     __m512i most[16];
     PU_UNROLL
-    for (int r = 0; r < 16; ++r) {
-      most[r] = _mm512_setzero_si512();
-      for (int i = 0; i < n && r < rows; i += 16) {
-        const __m512i part = _mm512_castps_si512(load_part(x + r * stride + i, n - i, set(0.0f)).v);
-        most[r] = _mm512_max_epu32(most[r], _mm512_and_si512(part, _mm512_set1_epi32(0x7fffffff)));
+    for (int r = 0; r < 16; ++r) most[r] = _mm512_setzero_si512();
+    for (int i = 0; i < n; i += 16) {
+      PU_UNROLL
+      for (int r = 0; r < 16; ++r) {
+        const __m512i bits = _mm512_castps_si512(at(r, i).v);
+        most[r] = _mm512_max_epu32(most[r], _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
       }
     }
     PU_UNROLL
@@ -102,12 +108,14 @@ struct SixteenRows {
     _mm512_store_ps(inverse, _mm512_maskz_div_ps(usable, bound, max));
   }
 
-  /// Bytes of columns c .. c + 15 of a row.
-  __m128i bytes(int r, int c) const {
-    if (r >= rows || inverse[r] == 0.0f) return _mm_setzero_si128();
-    const Vec v = load_part(x + r * stride + c, n - c, set(0.0f)) * set(inverse[r]);
-    return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v.v));
+  /// Columns c .. c + 15 of a row, zero where there are none.
+  Vec at(int r, int c) const {
+    if (whole) return load(x + r * stride + c);
+    return r < rows ? load_part(x + r * stride + c, n - c, set(0.0f)) : set(0.0f);
   }
+
+  /// The same as bytes. What is not a number becomes 0: the conversion gives -2^31, of which the lowest byte is kept.
+  __m128i bytes(int r, int c) const { return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32((at(r, c) * set(inverse[r])).v)); }
 };
 
 inline int32_t byte_sum(__m128i q) {
@@ -231,7 +239,11 @@ struct Int8Attention {
     const int8_t* q = queries + query * width;
     __m512i acc[R][P];
     PU_UNROLL
-    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_set1_epi32(query_bias[query + i / P]);
+    for (int r = 0; r < R; ++r) {
+      const __m512i bias = _mm512_set1_epi32(query_bias[query + r]);
+      PU_UNROLL
+      for (int p = 0; p < P; ++p) acc[r][p] = bias;
+    }
     for (int i = 0; i < quads; ++i) {
       __m512i tile[P];
       PU_UNROLL
@@ -243,28 +255,42 @@ struct Int8Attention {
         for (int p = 0; p < P; ++p) add_dot(acc[r][p], tile[p], x);
       }
     }
-    const bool plain = args->mask == nullptr && 16 * (panel + P) <= limits[0];
+    Vec top[R];
+    PU_UNROLL
+    for (int r = 0; r < R; ++r) top[r] = set(-__builtin_inff());
     PU_UNROLL
     for (int p = 0; p < P; ++p) {
-      const int key = 16 * (panel + p);
-      const Vec key_scales = load(key_scale + key);
+      const Vec key_scales = load(key_scale + 16 * (panel + p));
       PU_UNROLL
-      for (int r = 0; r < R && plain; ++r) {
+      for (int r = 0; r < R; ++r) {
         const Vec s = Vec{_mm512_cvtepi32_ps(acc[r][p])} * key_scales;
-        most[r] = max(most[r], s);
-        store(scores + r * static_cast<ptrdiff_t>(keys) + key, s);
-      }
-      for (int r = 0; r < R && !plain; ++r) {
-        Vec s = Vec{_mm512_cvtepi32_ps(acc[r][p])} * key_scales;
-        if (args->mask != nullptr) {
-          const Vec mask = load_part(args->mask + (row + r) * args->mask_stride + key, args->tk - key, set(0.0f));
-          s = fma(mask, set(kLog2e), s * set(query_scale[query + r]));
-        }
-        if (key + 16 > limits[r]) s = first(limits[r] - key, s, set(-__builtin_inff()));
-        most[r] = max(most[r], s);
-        store(scores + r * static_cast<ptrdiff_t>(keys) + key, s);
+        top[r] = max(top[r], s);
+        store(scores + r * static_cast<ptrdiff_t>(keys) + 16 * (panel + p), s);
       }
     }
+    // Apart from the sums: a condition on each would put them into memory.
+    const bool plain = args->mask == nullptr && 16 * (panel + P) <= limits[0];
+    for (int r = 0; r < R; ++r) {
+      const Vec seen = plain ? top[r] : mask_scores(row, query, r, 16 * panel, 16 * (panel + P), limits[r]);
+      most[r] = max(most[r], seen);
+    }
+  }
+
+  // Adds the mask to the scores of keys begin .. end - 1 and hides those beyond `limit`; returns the largest by lanes.
+  Vec mask_scores(int row, int query, int r, int begin, int end, int limit) const {
+    Vec most = set(-__builtin_inff());
+    for (int key = begin; key < end; key += 16) {
+      float* at = scores + r * static_cast<ptrdiff_t>(keys) + key;
+      Vec s = load(at);
+      if (args->mask != nullptr) {
+        const Vec mask = load_part(args->mask + (row + r) * args->mask_stride + key, args->tk - key, set(0.0f));
+        s = fma(mask, set(kLog2e), s * set(query_scale[query + r]));
+      }
+      if (key + 16 > limit) s = first(limit - key, s, set(-__builtin_inff()));
+      most = max(most, s);
+      store(at, s);
+    }
+    return most;
   }
 
   // Scores of a row to 2^(factor (s - max)) times the value's scale; the lanes' sums of the one, the largest of both.
@@ -304,7 +330,10 @@ struct Int8Attention {
     const int8_t* v = value_tiles + column * 4;
     __m512i acc[R][P];
     PU_UNROLL
-    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_setzero_si512();
+    for (int r = 0; r < R; ++r) {
+      PU_UNROLL
+      for (int p = 0; p < P; ++p) acc[r][p] = _mm512_setzero_si512();
+    }
     for (int j = 0; j < count; j += 4, v += static_cast<ptrdiff_t>(columns) * 4) {
       __m512i tile[P];
       PU_UNROLL
