@@ -203,6 +203,7 @@ def test_convolutions_over_volumes_are_named():
         ("y = MatMul(x, square)", "a last dimension of 4 meets a matrix of 3 rows"),
         ("y = Softmax<axis=5>(x)", "axis 5 is outside"),
         ("y = Reshape(x, five)", "does not reshape"),
+        ("a = ReduceSum<keepdims=0>(x) y = Trilu(a)", "an operand of 0 dimensions"),
     ],
 )
 def test_broken_graphs_are_explained(body, message):
@@ -235,6 +236,15 @@ def test_tables_as_large_as_a_dimension_says_are_not_made(body, constants):
     arrays = {name: np.asarray(value) for name, value in constants.items()}
     with pytest.raises(UnsupportedOp, match="a table of [0-9]+ elements"):
         import_onnx(simple(body, f"x:f[1,3,{2**31 - 1}]", **arrays))
+
+
+def test_strides_and_sizes_beyond_reason_are_refused(tmp_path):
+    body = "y = ConvTranspose<strides=[1048576]>(x, w)"
+    with pytest.raises(UnsupportedOp, match="strides of"):
+        import_onnx(simple(body, "x:f[n,4,6]", w=np.ones((4, 3, 5))))
+    graph = import_onnx(simple("y = Concat<axis=1>(x, x, x)", f"x:f[n,{2**62}]"))
+    with pytest.raises(ValueError, match="y: the size 13835058055282163712 is outside"):
+        write_model(tmp_path / "large.puni", [graph])
 
 
 def test_files_that_are_no_models(tmp_path):

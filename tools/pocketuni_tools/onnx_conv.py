@@ -3,6 +3,7 @@ operators [batch, .., channels]: a handler puts a transpose in front and one beh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from .onnx_index import cut
 from .onnx_products import linear
 from .onnx_sizes import Size, product
 from .onnx_walk import Call, Importer, Known, Operand, handles
+
+MAX_PHASES = 4096  # of a transposed convolution: each becomes a kernel of its own
 
 
 @dataclass
@@ -182,6 +185,8 @@ def conv_transpose(b: Importer, call: Call) -> Operand:
         raise call.unsupported(f"a kernel of {rank} spatial dimensions")
     kernel, groups = list(weight.shape[2:]), call.get("group", 1)
     window = Window(kernel, call.get("strides", [1] * rank), call.get("dilations", [1] * rank), [0] * 2 * rank, groups)
+    if math.prod(window.strides) > MAX_PHASES:
+        raise call.unsupported(f"strides of {window.strides}")
     lengths = [transposed_length(b, call, window, axis) for axis in range(rank)]
     name, bias = call[1].name, call[2]
     if bias is None:

@@ -196,6 +196,8 @@ def trilu(b: Importer, call: Call) -> Operand:
             raise call.unsupported("a diagonal that depends on inputs")
         shift = int(call[1].array.reshape(()))
     op = "less_equal" if call.get("upper", 1) else "greater_equal"
+    if b.rank(x) < 2:
+        raise ValueError(f"an operand of {b.rank(x)} dimensions, expected a matrix or more of them")
     keep = order_mask(b, op, *b.shape(x)[-2:], shift)
     return join(b, "where", keep, x, b.number(0, b.dtype(x)), dtype=b.dtype(x))
 
