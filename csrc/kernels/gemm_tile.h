@@ -39,6 +39,8 @@ struct Output {
   ActRow act_row;
 
   bool plain() const { return epilogue->activation == Activation::kNone; }
+  /// An activation that is more than one instruction on registers.
+  bool curved() const { return !plain() && epilogue->activation != Activation::kRelu; }
 };
 
 // The slow way out of a tile: through `tile` [rows][width] when an activation follows or a panel is partial. It reads

@@ -13,6 +13,8 @@
 
 #include "conv_body.h"
 
+#include "depthwise_body.h"
+
 #include "fft_body.h"
 
 namespace pocketuni {
@@ -20,6 +22,7 @@ namespace pocketuni {
 void fill_nn_avx2(Kernels* kernels) {
   fill_nn(kernels);
   fill_conv(kernels);
+  fill_depthwise(kernels);
   fill_fft(kernels);
 }
 void act_row_avx2(Activation activation, float* y, int n) { act_row(activation, y, n); }

@@ -10,6 +10,8 @@
 namespace pocketuni {
 namespace {
 
+constexpr int kMostTogether = 128;  // numbers of a row, of which 16 rows are read twice from L1
+
 inline __m512i max_abs_bits(__m512i max, __m512 x) {
   return _mm512_max_epu32(max, _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
 }
@@ -94,9 +96,93 @@ void quantize_row(const float* x, int k, int8_t* q, ptrdiff_t q_stride, float* s
   }
 }
 
+// Lanes of 16 vectors -> one vector: lane i is what `f` makes of all lanes of x[i]. Each step halves their number.
+template <class F>
+inline __m512i fold_lanes(__m512i (&x)[16], F f) {
+  const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+  PU_UNROLL
+  for (int i = 0; i < 8; ++i) {  // x[i] in the lower half, x[i + 8] in the upper
+    const __m512i a = _mm512_permutex2var_epi32(x[i], low, x[i + 8]);
+    x[i] = f(a, _mm512_shuffle_i64x2(x[i], x[i + 8], 0xee));
+  }
+  PU_UNROLL
+  for (int i = 0; i < 4; ++i) {  // quarters: x[i], x[i + 4], x[i + 8], x[i + 12]
+    const __m512i a = _mm512_shuffle_i64x2(x[i], x[i + 4], 0x88), b = _mm512_shuffle_i64x2(x[i], x[i + 4], 0xdd);
+    x[i] = f(a, b);  // quarters of i, i + 8, i + 4, i + 12
+  }
+  PU_UNROLL
+  for (int i = 0; i < 2; ++i) x[i] = f(_mm512_unpacklo_epi32(x[i], x[i + 2]), _mm512_unpackhi_epi32(x[i], x[i + 2]));
+  const __m512i y = f(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
+  // Quarter by quarter: rows 0, 1, 2, 3 of it; then 8 .. 11, 4 .. 7, 12 .. 15.
+  return _mm512_shuffle_i64x2(y, y, 0xd8);
+}
+
+// A group of 32 numbers of 16 rows, from number `first` on; kHalf: no more than 16 of them are left.
+template <bool kHalf>
+inline void quantize_groups(const float* x, ptrdiff_t x_stride, int left, const float* inverse, int8_t* q,
+                            ptrdiff_t q_stride, int32_t* sum, ptrdiff_t sum_stride) {
+  const __mmask16 low = first_lanes(left), high = first_lanes(left - 16);
+  __m512i totals[16];
+  PU_UNROLL
+  for (int r = 0; r < 16; ++r) {
+    const __m512 by = _mm512_set1_ps(inverse[r]);
+    totals[r] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(low, x + r * x_stride), by));
+    __m256i bytes = _mm256_zextsi128_si256(_mm512_cvtepi32_epi8(totals[r]));
+    if constexpr (!kHalf) {
+      const __m512i more = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(high, x + r * x_stride + 16), by));
+      bytes = _mm256_inserti128_si256(bytes, _mm512_cvtepi32_epi8(more), 1);
+      totals[r] = _mm512_add_epi32(totals[r], more);
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + r * q_stride), bytes);
+  }
+  const __m512i sums = fold_lanes(totals, [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); });
+  if (sum_stride == 1) {
+    _mm512_storeu_si512(sum, sums);
+  } else {
+    int32_t each[16];
+    _mm512_storeu_si512(each, sums);
+    for (int r = 0; r < 16; ++r) sum[r * sum_stride] = each[r];
+  }
+}
+
+// 16 rows side by side: the largest number of each, their scales and their sums are each found in one vector.
+void quantize_16(const float* x, ptrdiff_t x_stride, int k, int8_t* q, ptrdiff_t q_stride, float* scale, int32_t* sum) {
+  __m512i most[16];
+  PU_UNROLL
+  for (int r = 0; r < 16; ++r) most[r] = _mm512_setzero_si512();
+  for (int i = 0; i < k; i += 16) {
+    const __mmask16 mask = first_lanes(k - i);
+    PU_UNROLL
+    for (int r = 0; r < 16; ++r) most[r] = max_abs_bits(most[r], _mm512_maskz_loadu_ps(mask, x + r * x_stride + i));
+  }
+  const __m512i bits = fold_lanes(most, [](__m512i a, __m512i b) { return _mm512_max_epu32(a, b); });
+  const __m512 max = _mm512_castsi512_ps(bits);
+  const __mmask16 usual = _mm512_cmp_ps_mask(max, _mm512_set1_ps(3.402823466e38f), _CMP_LE_OQ) &
+                          _mm512_cmp_ps_mask(max, _mm512_set1_ps(kSmallestMax), _CMP_GE_OQ);
+  if (usual != 0xffff) {  // rows of zeros, or with NaN or infinity
+    for (int r = 0; r < 16; ++r) {
+      quantize_row(x + r * x_stride, k, q + r * q_stride, q_stride, scale + r, sum + r * (q_stride / kGroup));
+    }
+    return;
+  }
+  float inverse[16];
+  _mm512_storeu_ps(scale, _mm512_div_ps(max, _mm512_set1_ps(127.0f)));
+  _mm512_storeu_ps(inverse, _mm512_div_ps(_mm512_set1_ps(127.0f), max));
+  for (int i = 0; i < k; i += kGroup) {
+    const auto part = k - i <= 16 ? quantize_groups<true> : quantize_groups<false>;
+    part(x + i, x_stride, k - i, inverse, q + i, q_stride, sum + i / kGroup, q_stride / kGroup);
+  }
+}
+
 void quantize_rows(const float* x, ptrdiff_t x_stride, int rows, int k, int8_t* q, ptrdiff_t q_stride, float* scale,
                    int32_t* sum) {
-  for (int r = 0; r < rows; ++r) {
+  int r = 0;
+  if (k <= kMostTogether && q_stride - k < kGroup) {
+    for (; r + 16 <= rows; r += 16) {
+      quantize_16(x + r * x_stride, x_stride, k, q + r * q_stride, q_stride, scale + r, sum + r * (q_stride / kGroup));
+    }
+  }
+  for (; r < rows; ++r) {
     quantize_row(x + r * x_stride, k, q + r * q_stride, q_stride, scale + r, sum + r * (q_stride / kGroup));
   }
 }

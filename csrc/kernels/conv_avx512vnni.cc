@@ -1,0 +1,83 @@
+// Convolutions with int8 weights on AVX-512 with VNNI.
+#if defined(__x86_64__)
+#include "finish_avx512vnni.h"
+#include "gemm.h"
+
+namespace pocketuni {
+namespace {
+
+// Two accumulators a product: a tap's integer sum, and the float sum of taps, each with the scale of its own row. 6 x 2
+// of both, 2 weights and a broadcast are 27 registers.
+struct Int8Conv {
+  static constexpr int kRows = 6, kPanels = 2, kGemvPanels = 4;
+  const QuantizedRows* x;
+  const ConvWindow* window;
+  int channels;
+  const uint8_t* tiles;
+  const float* scales;
+  Output out;
+
+  template <int R, int P>
+  void tile(int row, int panel, int cols) const {
+    const ptrdiff_t quads = channels / 4, panel_size = quads * window->all_taps() * 64;
+    const uint8_t* w = tiles + panel * panel_size;
+    __m512 acc[R][P];
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_setzero_ps();
+    for (int line = 0; line < window->lines; ++line) {
+      const ptrdiff_t base = window->line(line);
+      if (base < 0) {
+        w += window->taps * quads * 64;
+        continue;
+      }
+      for (int tap = 0; tap < window->taps; ++tap, w += quads * 64) {
+        const int8_t* a[R];
+        float row_scale[R];
+        __m512i dots[R][P];
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const ptrdiff_t at = window->row(base, row + r, tap);
+          a[r] = at >= 0 ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
+          row_scale[r] = at >= 0 ? x->scale[at] : 0.0f;
+          const __m512i start = _mm512_set1_epi32(at >= 0 ? -128 * row_sum(*x, at, channels) : 0);
+          PU_UNROLL
+          for (int p = 0; p < P; ++p) dots[r][p] = start;
+        }
+        for (ptrdiff_t i = 0; i < quads; ++i) {
+          __m512i weights[P];
+          PU_UNROLL
+          for (int p = 0; p < P; ++p) weights[p] = _mm512_loadu_si512(w + p * panel_size + i * 64);
+          PU_UNROLL
+          for (int r = 0; r < R; ++r) {
+            const __m512i value = _mm512_set1_epi32(load_quad(a[r] + i * 4));
+            PU_UNROLL
+            for (int p = 0; p < P; ++p) add_dot(dots[r][p], weights[p], value);
+          }
+        }
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const __m512 scale = _mm512_set1_ps(row_scale[r]);
+          PU_UNROLL
+          for (int p = 0; p < P; ++p) acc[r][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[r][p]), scale, acc[r][p]);
+        }
+      }
+    }
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) {
+      acc[i / P][i % P] = _mm512_mul_ps(acc[i / P][i % P], _mm512_loadu_ps(scales + (panel + i % P) * kPanel));
+    }
+    store_tile(out, acc, row, panel, cols);
+  }
+};
+
+void conv_i8(const QuantizedRows* x, const ConvWindow* window, int rows, int channels, const uint8_t* tiles,
+             const float* scales, int n, const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int8Conv{x, window, channels, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
+}
+
+}  // namespace
+
+void fill_conv_avx512vnni(Kernels* kernels) { kernels->conv_i8 = conv_i8; }
+
+}  // namespace pocketuni
+#endif

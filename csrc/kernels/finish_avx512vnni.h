@@ -1,0 +1,103 @@
+// What the AVX-512 products share: the dot product of bytes, and how a tile leaves its registers. Unnamed namespace:
+// see vec_avx512.h.
+#pragma once
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC bug 105593: its own _mm512_undefined_ps, up to GCC 12
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include "dot_avx512vnni.h"
+#include "gemm_tile.h"
+#include "nn.h"
+
+namespace pocketuni {
+namespace {
+
+inline __mmask16 lanes(int count) { return static_cast<__mmask16>(count >= 16 ? 0xffffu : (1u << count) - 1u); }
+
+/// Bias, relu and residual in registers, then into memory: all of an epilogue but activations that are curves. Written
+/// into each tile, as calling for it costs 3 % of a product over 384 and a third of one over 16.
+template <int R, int P>
+inline void leave(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
+  const Epilogue& e = *out.epilogue;
+  const ptrdiff_t column = static_cast<ptrdiff_t>(panel) * kPanel;
+  const __mmask16 mask = lanes(cols - (P - 1) * kPanel);  // of the last panel; the others are whole
+  const auto read = [mask](const float* from, int p) {
+    return p == P - 1 ? _mm512_maskz_loadu_ps(mask, from + p * kPanel) : _mm512_loadu_ps(from + p * kPanel);
+  };
+  if (e.bias != nullptr) {
+    PU_UNROLL
+    for (int p = 0; p < P; ++p) {
+      const __m512 bias = read(e.bias + column, p);
+      PU_UNROLL
+      for (int r = 0; r < R; ++r) acc[r][p] = _mm512_add_ps(acc[r][p], bias);
+    }
+  }
+  if (e.activation == Activation::kRelu) {
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_max_ps(_mm512_setzero_ps(), acc[i / P][i % P]);
+  }
+  if (e.residual != nullptr) {
+    const float* residual = e.residual + row * e.residual_stride + column;
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) {
+      acc[i / P][i % P] = _mm512_add_ps(acc[i / P][i % P], read(residual + i / P * e.residual_stride, i % P));
+    }
+  }
+  float* y = out.y + row * out.y_stride + column;
+  if (cols >= P * kPanel) {  // what a masked store wrote cannot be read again before it is in the cache
+    PU_UNROLL
+    for (int i = 0; i < R * P; ++i) _mm512_storeu_ps(y + i / P * out.y_stride + i % P * kPanel, acc[i / P][i % P]);
+    return;
+  }
+  PU_UNROLL
+  for (int r = 0; r < R; ++r, y += out.y_stride) {
+    PU_UNROLL
+    for (int p = 0; p + 1 < P; ++p) _mm512_storeu_ps(y + p * kPanel, acc[r][p]);
+    _mm512_mask_storeu_ps(y + (P - 1) * kPanel, mask, acc[r][P - 1]);
+  }
+}
+
+template <int R, int P>
+PU_NOINLINE void write_curved(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
+  const Epilogue& e = *out.epilogue;
+  alignas(64) float buffer[R * P * kPanel];
+  PU_UNROLL
+  for (int p = 0; p < P; ++p) {
+    const __mmask16 mask = lanes(cols - p * kPanel);
+    const float* from = e.bias + panel * kPanel + p * kPanel;
+    const __m512 bias = e.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, from);
+    PU_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const __m512 value = e.bias == nullptr ? acc[r][p] : _mm512_add_ps(acc[r][p], bias);
+      _mm512_store_ps(buffer + (r * P + p) * kPanel, value);
+    }
+  }
+  out.act_row(e.activation, buffer, R * P * kPanel);
+  PU_UNROLL
+  for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_load_ps(buffer + i * kPanel);
+  Epilogue rest;
+  rest.residual = e.residual, rest.residual_stride = e.residual_stride;
+  leave(Output{&rest, out.y, out.y_stride, nullptr}, acc, row, panel, cols);
+}
+
+/// The way out of a tile for any epilogue. A copy goes to the one with a curve, so that the accumulators themselves
+/// stay in registers.
+template <int R, int P>
+inline void store_tile(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
+  if (!out.curved()) return leave(out, acc, row, panel, cols);
+  __m512 copy[R][P];
+  PU_UNROLL
+  for (int i = 0; i < R * P; ++i) copy[i / P][i % P] = acc[i / P][i % P];
+  write_curved(out, copy, row, panel, cols);
+}
+
+inline int32_t load_quad(const int8_t* q) {
+  int32_t value;
+  __builtin_memcpy(&value, q, sizeof value);
+  return value;
+}
+
+}  // namespace
+}  // namespace pocketuni
