@@ -93,6 +93,8 @@ const Entry kEntries[] = {
     {"lstm", make_recurrent, 2, 6},
     {"rnn", make_recurrent, 2, 4},
     {"argmax", make_argmax, 1, 1},
+    {"topk", make_topk, 1, 1},
+    {"expert_linear", make_expert_linear, 3, 4},
 };
 
 }  // namespace

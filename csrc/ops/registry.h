@@ -42,5 +42,7 @@ std::unique_ptr<Op> make_pool2d(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_resample(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_recurrent(const NodeSpec&, Attributes&, const Inputs&);
 std::unique_ptr<Op> make_argmax(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_topk(const NodeSpec&, Attributes&, const Inputs&);
+std::unique_ptr<Op> make_expert_linear(const NodeSpec&, Attributes&, const Inputs&);
 
 }  // namespace pocketuni

@@ -63,6 +63,10 @@ class Case:
             return "int64", 1
         if self.op == "argmax":
             return "int64", ranks[0] - (0 if self.attributes.get("keepdims") else 1)
+        if self.op == "topk":
+            return "float32" if self.attributes["result"] == "values" else "int64", ranks[0]
+        if self.op == "expert_linear":
+            return "float32", ranks[2] + 1
         if self.op == "cast":
             return self.attributes["to"], ranks[0]
         if self.op.startswith("reduce_"):

@@ -32,6 +32,34 @@ def linears() -> Iterator[Case]:
         yield Case("linear", f"{activation}", operands, {"activation": activation})
 
 
+def experts() -> Iterator[Case]:
+    for k in (0, 1, 2, 9):
+        for result in ("values", "indices"):
+            yield Case("topk", f"{k}-{result}", [floats(4, 3, 9)], {"k": k, "result": result})
+    x = np.round(floats(6, 12))
+    x[0, 3] = x[1, 2] = x[1, 5] = NAN
+    x[2], x[3, 4], x[4, 6] = 0, INF, -INF
+    for result in ("values", "indices"):
+        yield Case("topk", f"equal-{result}", [x], {"k": 7, "result": result})
+        yield Case("topk", f"empty-{result}", [floats(0, 4)], {"k": 2, "result": result}, {0: ("batch", 4)})
+    # Experts, rows, choices, inputs, outputs of each: one row, more experts than rows, all rows for one expert.
+    sizes = [(4, 1, 1, 7, 16), (3, 11, 2, 33, 32), (8, 2, 2, 64, 160), (2, 70, 1, 40, 48)]
+    for precision in ("f32", "f16", "int8", "int4"):
+        for number, (count, rows, choices, k, n) in enumerate(sizes):
+            w, bias = Fixed(floats(count * n, k), precision), Fixed(floats(count * n))
+            chosen = integers(rows, choices, low=0, high=count)
+            note = f"{precision}-{count}-{rows}-{choices}"
+            yield Case("expert_linear", note, [floats(rows, k), w, chosen], {"experts": count})
+            options = {"experts": count, "activation": ACTIVATIONS[1 + number]}
+            yield Case("expert_linear", f"{note}-own", [floats(rows, choices, k), w, chosen, bias], options)
+        w, one = Fixed(floats(64, 20), precision), np.zeros((5, 2), np.int32)
+        yield Case("expert_linear", f"{precision}-one", [floats(5, 20), w, one], {"experts": 4})
+        yield Case("expert_linear", f"{precision}-deep", [floats(2, 3, 20), w, integers(2, 3, 2, low=0, high=4)],
+                   {"experts": 4})  # fmt: skip
+        yield Case("expert_linear", f"{precision}-empty", [floats(0, 20), w, integers(0, 2, low=0, high=4)],
+                   {"experts": 4}, {0: ("batch", 20), 2: ("batch", 2)})  # fmt: skip
+
+
 def tables() -> Iterator[Case]:
     for precision in ("f32", "f16", "int8", "int4"):
         table = Fixed(floats(50, 96), precision)

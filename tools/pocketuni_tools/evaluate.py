@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from . import meanings_picture, meanings_recurrent, meanings_time  # noqa: F401  # they register their operators
+from . import meanings_experts, meanings_picture, meanings_recurrent, meanings_time  # noqa: F401  # they register their operators
 from .ir import Graph, Node, Value
 from .meanings import MEANINGS, Array
 
 PRODUCTS = (
     "linear",
+    "expert_linear",
     "conv1d",
     "conv2d",
     "conv_transpose1d",

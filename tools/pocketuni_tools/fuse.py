@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .experts import EXPERT_RULES, gathered_product
 from .fuse_attention import ATTENTION_RULES, MASK_RULES, PACK_RULES
 from .fuse_conv import CONV_RULES
 from .fuse_elementwise import named_function
@@ -233,6 +234,7 @@ def fuse(graph: Graph) -> Graph:
     simplify(graph)
     if apply(graph, *LAYOUT_RULES):
         simplify(graph)
+    apply(graph, gathered_product)
     apply(graph, matmul_to_linear)
     apply(graph, linear_bias)
     apply(graph, named_function)
@@ -249,6 +251,7 @@ def fuse(graph: Graph) -> Graph:
     apply(graph, *PACK_RULES)
     apply(graph, *CONV_RULES)
     apply(graph, linear_bias, linear_activation, linear_residual)
+    apply(graph, *EXPERT_RULES)
     apply(graph, constant_row)
     apply(graph, row_past_sum)
     apply(graph, row_into_table)

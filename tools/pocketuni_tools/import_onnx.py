@@ -12,6 +12,7 @@ import onnx
 from . import (  # noqa: F401
     onnx_contrib,
     onnx_conv,
+    onnx_experts,
     onnx_index,
     onnx_more,
     onnx_ops,

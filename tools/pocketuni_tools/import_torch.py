@@ -8,7 +8,7 @@ import torch
 from torch.utils import _pytree
 
 # The modules of handlers are imported because they register themselves.
-from . import torch_conv, torch_ops, torch_picture, torch_recurrent, torch_shapes  # noqa: F401
+from . import torch_conv, torch_experts, torch_ops, torch_picture, torch_recurrent, torch_shapes  # noqa: F401
 from .ir import Graph
 from .torch_walk import HANDLERS, Importer
 

@@ -105,6 +105,8 @@ def _specs() -> dict[str, OpSpec]:
         "lstm": OpSpec(2, 6, {"reverse": int}),
         "rnn": OpSpec(2, 4, {"reverse": int, "activation": str}),
         "argmax": OpSpec(1, 1, {"axis": int, "keepdims": int, "last": int}, ("axis",)),
+        "topk": OpSpec(1, 1, {"k": int, "result": str}, ("k", "result")),
+        "expert_linear": OpSpec(3, 4, {"experts": int, "activation": str}, ("experts",)),
         "l2_normalize": OpSpec(1, 1, {"eps": float}),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .experts import einsum_of_experts, panels, table_of
 from .onnx_ops import join
 from .onnx_sizes import Size, broadcast, product
 from .onnx_walk import Call, Importer, Known, Operand, handles
@@ -95,10 +96,30 @@ def parse_einsum(call: Call) -> tuple[list[str], str]:
     return terms, out
 
 
+def chosen_weights(b: Importer, call: Call, left: str, right: str, out: str) -> Operand | None:
+    """Rows times weights that an index chooses from a constant table, or None."""
+    gather = b.producer(call[1])
+    table = table_of(b.graph, gather)
+    found = None if table is None else einsum_of_experts(left, right, out, b.rank(gather.inputs[1]))
+    if found is None:
+        return None
+    order, inputs_last = found
+    choice, outputs = gather.inputs[1], table.shape[1 if inputs_last else 2]
+    weight = Known(panels(table, inputs_last), gather.inputs[0])
+    shape = (*b.shape(choice), Size(len(weight.array) // len(table)))
+    y = b.emit("expert_linear", [b.transpose(call[0], order), weight, choice], "float32", shape, experts=len(table))
+    if shape[-1] == outputs:
+        return y
+    cut = {"axes": [len(shape) - 1], "starts": [0], "ends": [outputs], "steps": [1]}
+    return b.emit("slice", [y], "float32", (*shape[:-1], Size(outputs)), **cut)
+
+
 @handles("Einsum")
 def einsum(b: Importer, call: Call) -> Operand:
     """Two operands, no index twice in one of them: a transpose of each, a product of matrices, a transpose."""
     (left, right), out = parse_einsum(call)
+    if (chosen := chosen_weights(b, call, left, right, out)) is not None:
+        return chosen
     sizes = {**dict(zip(left, b.shape(call[0]), strict=True)), **dict(zip(right, b.shape(call[1]), strict=True))}
     both = [name for name in left if name in right and name in out]
     summed = [name for name in left if name in right and name not in out]

@@ -32,7 +32,8 @@ MAGIC = b"\x89PUNI\r\n\x1a"
 PRECISIONS = ("f32", "f16", "int8", "int4")
 CONVOLUTIONS = ("conv1d", "conv2d", "conv_transpose1d")
 RECURRENT = ("gru", "lstm", "rnn")
-WEIGHT_ROLES = {"linear": "gemm", "embedding": "rows"} | dict.fromkeys(CONVOLUTIONS + RECURRENT, "gemm")
+PRODUCTS = ("linear", "expert_linear", *CONVOLUTIONS, *RECURRENT)
+WEIGHT_ROLES = {"embedding": "rows"} | dict.fromkeys(PRODUCTS, "gemm")
 ABSENT, TENSOR_BIT = 0xFFFFFFFF, 0x80000000
 
 
@@ -120,6 +121,8 @@ def encode_dim(dim: int | str | None, dims: Sequence[str], where: str) -> int:
         if dim not in dims:
             raise ValueError(f"{where}: dimension {dim!r} is not a dimension of any input")
         return -2 - list(dims).index(dim)
+    if not 0 <= dim < 1 << 63:
+        raise ValueError(f"{where}: the size {dim} is outside of 0 to 2^63 - 1")
     return int(dim)
 
 
