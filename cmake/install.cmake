@@ -2,7 +2,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-add_library(pocketuni SHARED csrc/api/c_api.cc csrc/api/c_speech.cc csrc/api/c_voice.cc)
+add_library(pocketuni SHARED csrc/api/c_api.cc csrc/api/c_speech.cc csrc/api/c_stream.cc csrc/api/c_voice.cc)
 target_link_libraries(pocketuni PRIVATE pocketuni_core)
 target_include_directories(pocketuni PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/csrc/api>
                                             $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

@@ -91,6 +91,54 @@ PU_API pu_status pu_session_run(pu_session* session);
 /* A view of a result of the last run, valid until the next run; an error after a run that failed. */
 PU_API pu_status pu_session_get_output(const pu_session* session, const char* name, pu_tensor* tensor);
 
+/* --- Streams --------------------------------------------------------------------------------------------------------
+ *
+ * A sequence that goes through a tower chunk by chunk. A tower with state (a recurrent network, caches) takes what it
+ * needs from the run before and starts from zeros; another one that works on rows along time, or on windows of them,
+ * gives the rows that are complete. Any number of streams over one model are independent and share its weights.
+ *
+ *   pu_stream_create(model, "vad", 1, NULL, &stream);
+ *   while (...) {
+ *     pu_stream_set_input(stream, "input", &chunk);
+ *     pu_stream_run(stream);
+ *     pu_stream_get_output(stream, "output", &speech);
+ *   }
+ *   pu_stream_free(stream); */
+
+typedef struct pu_stream pu_stream;
+
+/* threads 0: as many as this process may use. isa NULL: the fastest. */
+PU_API pu_status pu_stream_create(const pu_model* model, const char* tower, int threads, const char* isa,
+                                  pu_stream** stream);
+/* What each chunk is given and gives: the tower's inputs and outputs without its state. */
+PU_API size_t pu_stream_input_count(const pu_stream* stream);
+PU_API size_t pu_stream_output_count(const pu_stream* stream);
+PU_API pu_status pu_stream_input_info(const pu_stream* stream, size_t index, pu_tensor_info* info);
+PU_API pu_status pu_stream_output_info(const pu_stream* stream, size_t index, pu_tensor_info* info);
+/* As pu_session_set_input. An input without time is copied, and set once before the first run. */
+PU_API pu_status pu_stream_set_input(pu_stream* stream, const char* name, const pu_tensor* tensor);
+/* The next chunk. Sizes stay those of the first one; a run that fails leaves the state as it was. */
+PU_API pu_status pu_stream_run(pu_stream* stream);
+/* No more comes: what is left of the outputs; of a tower with state nothing. */
+PU_API pu_status pu_stream_finish(pu_stream* stream);
+/* A view of a result of the last run or finish, valid until the next call of either. */
+PU_API pu_status pu_stream_get_output(const pu_stream* stream, const char* name, pu_tensor* tensor);
+/* Forgets what came before: the next chunk is the first one of another sequence. */
+PU_API pu_status pu_stream_reset(pu_stream* stream);
+PU_API void pu_stream_free(pu_stream* stream);
+
+/* Several towers at once: what they compute alike from equal inputs is computed once (docs/towers.md). `tower` counts
+ * in the order of `towers`. */
+typedef struct pu_together pu_together;
+
+PU_API pu_status pu_together_create(const pu_model* model, const char* const* towers, size_t count, int threads,
+                                    const char* isa, pu_together** together);
+PU_API pu_status pu_together_set_input(pu_together* together, size_t tower, const char* name, const pu_tensor* tensor);
+PU_API pu_status pu_together_run(pu_together* together);
+/* A view of a result of the last run, valid until the next one. */
+PU_API pu_status pu_together_get_output(const pu_together* together, size_t tower, const char* name, pu_tensor* tensor);
+PU_API void pu_together_free(pu_together* together);
+
 /* --- Speech ---------------------------------------------------------------------------------------------------------
  *
  *   pu_speech* speech;
