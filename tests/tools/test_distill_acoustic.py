@@ -1,5 +1,7 @@
 """The acoustic student: units and durations of recordings, the network, and its towers against it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -151,6 +153,30 @@ def test_the_towers_compute_what_the_student_does(student):
     made = student.decoder(hidden, torch.from_numpy(place), torch.from_numpy(prosody), speaker, torch.ones(1, 20, 1))
     inputs = {"hidden": hidden.numpy(), "place": place, "prosody": prosody, "speaker": speaker.numpy()}
     np.testing.assert_allclose(evaluate(decoder_graph(student).graph, inputs)["mel"], made, atol=1e-3)
+
+
+def test_a_model_that_grew_says_what_it_said_before(student):
+    larger = Acoustic(replace(SMALL, encoder_inner=64, decoder_inner=80, decoder_blocks=4, film=20)).eval()
+    larger.grow_from(student.state_dict())
+    ids = torch.tensor([0, 8, 30, 2, 41, 7])
+    durations = torch.tensor([2, 5, 4, 0, 6, 3])
+    was, _ = synthesize_mel(student, ids, ids % 2, vector(), durations)
+    now, _ = synthesize_mel(larger, ids, ids % 2, vector(), durations)
+    torch.testing.assert_close(now, was, atol=1e-5, rtol=1e-5)
+    # The new blocks can learn: their last layer has a gradient.
+    larger.decoder.stack.blocks[3].narrow.weight.requires_grad_(True)
+    hidden, place, prosody = torch.randn(1, 9, 192), torch.rand(1, 9, 3), torch.randn(1, 9, 3)
+    larger.decoder(hidden, place, prosody, vector()[None], torch.ones(1, 9, 1)).square().mean().backward()
+    assert larger.decoder.stack.blocks[3].narrow.weight.grad.abs().max() > 0
+
+
+def test_a_model_does_not_grow_from_a_wider_one(student):
+    narrower = Acoustic(replace(SMALL, decoder_inner=40))
+    with pytest.raises(ValueError, match=r"widen\.weight: expected \(40, 32\), got \(48, 32\)"):
+        narrower.grow_from(student.state_dict())
+    wider = Acoustic(replace(SMALL, decoder=48))  # its norms would run over other channels
+    with pytest.raises(ValueError, match="expected"):
+        wider.grow_from(student.state_dict())
 
 
 def test_speech_follows_given_durations(student):

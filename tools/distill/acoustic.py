@@ -22,6 +22,7 @@ SPEAKER = 192
 CONDITION = 6
 # A few hours hold few thousand sentences: durations and F0 are learned by heart without it, the mel is not.
 ENCODER_DROPOUT, VARIANCE_DROPOUT = 0.1, 0.2
+GROWS = ("widen.weight", "widen.bias", "narrow.weight", "film.weight", "speaker.weight", "speaker.bias")
 HEADS = 4  # log_frames, pitch, voiced, energy
 PITCH_CENTRE = voice_space.CENTRE_LOG_F0  # 164 Hz: what `pitch` and `prosody` count from
 
@@ -36,9 +37,9 @@ class Shape:
     variance_inner: int = 384
     variance_blocks: int = 2
     decoder: int = 256
-    decoder_inner: int = 640
-    decoder_blocks: int = 6
-    film: int = 64
+    decoder_inner: int = 768
+    decoder_blocks: int = 9
+    film: int = 96
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -209,6 +210,28 @@ class Acoustic(nn.Module):
         self.shape = shape or Shape()
         self.encoder = Encoder(self.shape)
         self.decoder = Decoder(self.shape)
+
+    @torch.no_grad()
+    def grow_from(self, weights: dict[str, Tensor]) -> None:
+        """Takes the weights of a model with fewer blocks, or less width within them; what it computes stays the same.
+
+        Blocks that are new add nothing yet, and what reads new channels is zero. Raises ValueError for others.
+        """
+        own = self.state_dict()
+        if missing := sorted(name for name in own.keys() ^ weights.keys() if name in weights or ".blocks." not in name):
+            raise ValueError(f"weights of another kind of model: {', '.join(missing)}")
+        for name, mine in own.items():
+            if name not in weights:
+                if ".narrow." in name:
+                    mine.zero_()
+                continue
+            theirs = weights[name]
+            fits = theirs.dim() == mine.dim() and all(a <= b for a, b in zip(theirs.shape, mine.shape, strict=True))
+            if theirs.shape != mine.shape and not (fits and name.endswith(GROWS)):
+                raise ValueError(f"{name}: expected {tuple(mine.shape)}, got {tuple(theirs.shape)}")
+            if theirs.dim() == 2 and theirs.shape[1] < mine.shape[1]:
+                mine.zero_()
+            mine[tuple(slice(n) for n in theirs.shape)] = theirs
 
 
 def load_acoustic(path: Path) -> Acoustic:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import voice_space
+from . import voice_space, warped
 from .acoustic import PITCH_CENTRE, places
 from .voice_space import TEACHER
 
@@ -20,6 +20,7 @@ CONTEXT_UNITS = 10  # on both sides of a crop: seen by the encoder, not judged
 LOWEST_LOG_F0 = 4.4  # 81 Hz: the tracker followed the hum of a room, not the speaker; his recordings are left out
 # Of speaker vectors: the longest error, relative to the part of GE2E and to the part of the spectrum and F0.
 TEACHER_NOISE, SPECTRUM_NOISE = 0.6, 0.1
+WARPED = {"ljspeech": 0.2, "shifted": 0.0}  # share that speaks with a warped voice, 0.5 of the other corpora
 EDGE_FRAMES = 6  # at a cut inside an utterance the decoder sees zeros beyond: these frames are not judged
 
 
@@ -39,6 +40,7 @@ class Utterance:
     speaker: int
     vector: np.ndarray  # of this recording alone
     voice_pitch: float  # the speaker's mean, from PITCH_CENTRE; `pitch` is relative to it
+    number: int  # among all
     info: dict
 
     def prosody(self) -> np.ndarray:
@@ -62,6 +64,7 @@ class Prepared:
             self.vectors, vectors = file["speaker"], file["utterance"]
             self.owner = file["owner"]
         self.space = voice_space.load(work)
+        self.work = Path(work)
         self.utterances: list[Utterance] = []
         frame = unit = 0
         for i, info in enumerate(index["utterances"]):
@@ -77,6 +80,7 @@ class Prepared:
                     speaker=info["speaker"],
                     vector=vectors[i],
                     voice_pitch=pitch,
+                    number=i,
                     info=info,
                 )
             )
@@ -159,6 +163,7 @@ class Sampler:
 
     def __init__(self, data: Prepared, weights: dict[str, float], most_frames: int, random: np.random.Generator):
         self.data, self.most_frames, self.random = data, most_frames, random
+        self.warps = warped.load(data.work, len(data.utterances))
         self.pools = [data.select(corpus, True) for corpus in weights]
         if empty := [corpus for corpus, pool in zip(weights, self.pools, strict=True) if not pool]:
             raise ValueError(f"no training recordings of {', '.join(empty)}; run prepare.py on the whole data")
@@ -166,29 +171,40 @@ class Sampler:
         lengths = [np.array([u.info["frames"] for u in pool], np.float64) for pool in self.pools]
         self.chances = [length / length.sum() for length in lengths]
 
-    def vector(self, u: Utterance) -> np.ndarray:
+    def vector(self, u: Utterance, change: np.ndarray | None) -> np.ndarray:
         """The speaker's mean vector or, half of the time, one nearer to the recording's own; with errors as those of
-        a voice that is made of a few seconds by a network."""
+        a voice that is made of a few seconds by a network. `change`: of its parts, by a warp."""
         share = self.random.uniform(0.3, 1.0) if self.random.random() < 0.5 else 0.0
         vector = self.data.vectors[u.speaker] * (1 - share) + u.vector * share
+        if change is not None:
+            vector = warped.changed(vector, change)
         for part, most in ((slice(0, TEACHER), TEACHER_NOISE), (slice(TEACHER, None), SPECTRUM_NOISE)):
             noise = self.random.standard_normal(len(vector[part]))
             length = np.linalg.norm(vector[part]) * self.random.uniform(0, most)
             vector[part] += noise * length / np.linalg.norm(noise)
         return voice_space.unit(vector)
 
-    def of_speaker(self, u: Utterance) -> dict[str, Tensor]:
+    def item(self, u: Utterance) -> dict[str, Tensor]:
+        """A crop with what is told of its speaker; some of them in a voice that nobody has."""
+        found = cut(u, self.most_frames, self.random)
+        held, pitch, change = u.info.get("bands", u.mel.shape[1]), u.voice_pitch, None
+        if self.random.random() < WARPED.get(u.info["corpus"], 0.5):
+            warp, change = self.warps(u.number, int(self.random.integers(warped.VARIANTS)))
+            found["mel"] = torch.from_numpy(warp(found["mel"].numpy()))
+            found["log_f0"] = torch.where(found["log_f0"] > 0, found["log_f0"] + warp.pitch, 0.0)
+            found["prosody"][:, 0] += warp.pitch
+            held, pitch = warp.bands(held), pitch + warp.pitch
         bands = torch.ones(u.mel.shape[1])
-        bands[u.info.get("bands", len(bands)) :] = 0
-        vector = torch.from_numpy(self.vector(u))
-        return {"speaker": vector, "voice_pitch": torch.tensor([u.voice_pitch]), "bands": bands}
+        bands[held:] = 0
+        vector = torch.from_numpy(self.vector(u, change))
+        return found | {"speaker": vector, "voice_pitch": torch.tensor([pitch]), "bands": bands}
 
     def batch(self, size: int) -> Batch:
         items = []
         for _ in range(size):
             pool = int(self.random.choice(len(self.pools), p=self.weights))
             u = self.pools[pool][int(self.random.choice(len(self.pools[pool]), p=self.chances[pool]))]
-            items.append(cut(u, self.most_frames, self.random) | self.of_speaker(u))
+            items.append(self.item(u))
         columns = {key: [item[key] for item in items] for key in items[0]}
         pad = torch.nn.utils.rnn.pad_sequence
         stacked = {key: torch.stack(columns.pop(key)) for key in ("speaker", "voice_pitch", "bands")}

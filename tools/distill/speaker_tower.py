@@ -127,10 +127,9 @@ class Head(nn.Module):
     def average_with(self, other: Head) -> None:
         """Becomes the mean of both as maps of the statistics as they are."""
         (weight, bias), (weight_2, bias_2) = self.folded(), other.folded()
-        self.linear.weight.copy_((weight + weight_2) / 2)
-        self.linear.bias.copy_((bias + bias_2) / 2)
-        self.mean.zero_()
-        self.deviation.fill_(1.0)
+        middle = (weight + weight_2) / 2
+        self.linear.weight.copy_(middle * self.deviation)
+        self.linear.bias.copy_((bias + bias_2) / 2 + middle @ self.mean)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
     python -m distill.train_speaker --work WORK --minutes 25
 
 What it hears is disturbed by rooms, noise, microphones and band limits; what it must answer is what the teacher says
-of the clean recording: of the crop, of the whole recording, and of all the speaker's recordings.
+of the clean recording: of the crop, of the whole recording, and of all the speaker's recordings. In every second batch
+each crop is spoken by a voice of its own (warped.py), of which the teacher hears the mel.
 """
 
 from __future__ import annotations
@@ -17,25 +18,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from . import likeness, warped
 from .disturbances import Severity, disturb
 from .speaker_corpus import SPEECH, Corpus, Crops, CropSampler, Recording
 from .speaker_tower import Shape, SpeakerTower, describe, statistics
 from .timed_run import TimedRun
 
-WEIGHTS = {"crop": 0.5, "recording": 0.3, "voice": 0.2, "who": 0.01}
+WEIGHTS = {"crop": 0.5, "recording": 0.3, "voice": 0.2, "who": 0.01, "warped": 1.0}
 SHORTEST, LONGEST = 104, 480  # frames of a crop: 1.2 .. 5.6 s
 SHARPNESS = 18.0  # of the softmax over all voices
 VALIDATION_FRAMES = 258  # 3 s
 # Worse disturbances than these cost more likeness on good recordings than they bring on bad ones.
 SEVERITY = Severity(noisy=0.6, snr_db=(6.0, 40.0), coloured=0.6, narrow=0.25, gain_db=(-16.0, 10.0))
 UNDISTURBED, IN_ROOM = 0.3, 0.3
+WARPED = 0.5  # of the batches
 FIT_BATCHES, LAST_FIT, RIDGE = 160, 2, 10.0
 
 
 class SpeakerTraining:
-    def __init__(self, run: TimedRun, corpus: Corpus, batch_frames: int, bf16: bool):
-        self.run, self.corpus, self.batch_frames, self.bf16 = run, corpus, batch_frames, bf16
-        self.sampler = CropSampler(corpus, run.random, IN_ROOM)
+    def __init__(self, run: TimedRun, corpus: Corpus, hearing: likeness.Likeness, batch_frames: int, bf16: bool):
+        self.run, self.corpus, self.hearing, self.batch_frames, self.bf16 = run, corpus, hearing, batch_frames, bf16
+        self.sampler, self.dry_sampler = CropSampler(corpus, run.random, IN_ROOM), CropSampler(corpus, run.random, 0.0)
         self.prototypes = torch.from_numpy(corpus.prototypes())
         self.whole = {id(r): corpus.vectors(corpus.whole(r)) for r in corpus.training + corpus.held_out}
         self.check = self.validation_set()
@@ -51,23 +54,32 @@ class SpeakerTraining:
 
     def draw(self, frames: int) -> tuple[Crops, Tensor, Tensor]:
         """Crops with what is heard of them, `[B, frames, 80]`, and the frames that are pooled, `[B, frames]`."""
-        random, count = self.run.random, max(6, self.batch_frames // frames)
-        crops = self.sampler.crops(count, frames)
+        crops = self.sampler.crops(max(6, self.batch_frames // frames), frames)
+        return crops, *self.through_air(crops.log_mel, crops.speech)
+
+    def through_air(self, log_mel: Tensor, speech: Tensor) -> tuple[Tensor, Tensor]:
+        """What is heard of `log_mel` `[B, T, 80]`, and the frames that are pooled `[B, T]`."""
+        random, (count, frames, _) = self.run.random, log_mel.shape
         noise = self.sampler.noise(count, frames)
-        heard = disturb(crops.log_mel, (crops.speech > SPEECH).float(), noise, random, SEVERITY)
+        heard = disturb(log_mel, (speech > SPEECH).float(), noise, random, SEVERITY)
         plain = torch.from_numpy(random.random(count) < UNDISTURBED)
-        return crops, torch.where(plain[:, None, None], crops.log_mel, heard), self.heard_speech(crops.speech)
+        return torch.where(plain[:, None, None], log_mel, heard), self.heard_speech(speech)
 
     def statistics(self, model: SpeakerTower, heard: Tensor, mask: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             features = model.features(heard)
         return statistics(features, mask)
 
-    def taught(self, crops: Crops) -> Tensor:
-        """The teacher's vectors of the crops `[B, 192]`."""
+    @staticmethod
+    def embeddings(crops: Crops) -> np.ndarray:
+        """The teacher's means `[B, 256]` over the crops."""
         frames = crops.log_mel.shape[1]
         pairs = zip(crops.recordings, crops.begins, strict=True)
-        return torch.from_numpy(self.corpus.vectors(np.stack([r.embedding(b, b + frames) for r, b in pairs])))
+        return np.stack([r.embedding(b, b + frames) for r, b in pairs])
+
+    def taught(self, crops: Crops) -> Tensor:
+        """The teacher's vectors `[B, 192]` of the crops."""
+        return torch.from_numpy(self.corpus.vectors(self.embeddings(crops)))
 
     @torch.no_grad()
     def fit_head(self, model: SpeakerTower, batches: int = FIT_BATCHES) -> None:
@@ -79,8 +91,24 @@ class SpeakerTraining:
             vectors.append(self.taught(crops))
         model.head.fit(torch.cat(stats), torch.cat(vectors), RIDGE)
 
+    def losses_of_warped(self, frames: int) -> dict[str, Tensor]:
+        random = self.run.random
+        crops = self.dry_sampler.crops(max(6, self.batch_frames // frames), frames)
+        warps = [warped.draw(random, warped.USUAL_LOG_F0) for _ in crops.recordings]
+        made = torch.from_numpy(np.stack([w(x) for w, x in zip(warps, crops.log_mel.numpy(), strict=True)]))
+        # The teacher hears mels not quite as it hears audio; the difference that a warp makes it hears alike.
+        loud = -float(np.log(likeness.LEVEL))
+        moved = warped.heard(self.hearing, made + loud) - warped.heard(self.hearing, crops.log_mel + loud)
+        target = torch.from_numpy(self.corpus.vectors(self.embeddings(crops) + moved.numpy()))
+        heard, mask = self.through_air(made, crops.speech)
+        found = self.run.model.speaker(self.statistics(self.run.model, heard, mask))
+        return {"warped": (1 - (found * target).sum(1)).mean()}
+
     def losses(self) -> dict[str, Tensor]:
-        crops, heard, mask = self.draw(int(np.exp(self.run.random.uniform(np.log(SHORTEST), np.log(LONGEST)))))
+        frames = int(np.exp(self.run.random.uniform(np.log(SHORTEST), np.log(LONGEST))))
+        if self.run.random.random() < WARPED:
+            return self.losses_of_warped(frames)
+        crops, heard, mask = self.draw(frames)
         made = self.run.model.speaker(self.statistics(self.run.model, heard, mask))
         target = self.taught(crops)
         whole = np.stack([self.whole[id(r)] for r in crops.recordings])
@@ -144,7 +172,8 @@ def main() -> None:
     corpus = Corpus(options.work)
     count = sum(p.numel() for p in model.parameters())
     print(f"{count / 1e6:.2f} M parameters, {len(corpus.training)} recordings, {len(corpus.voices)} voices", flush=True)
-    training = SpeakerTraining(run, corpus, options.batch_frames, options.bf16)
+    hearing = likeness.Likeness(likeness.bands_of(options.work)).requires_grad_(False)
+    training = SpeakerTraining(run, corpus, hearing, options.batch_frames, options.bf16)
     if not run.checkpoint.exists():
         training.fit_head(model)
         run.average.load_state_dict(model.state_dict())
