@@ -24,11 +24,11 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return np.round(np.clip(samples, -1.0, 1.0) * PEAK).astype("<i2")
 
 
-def add_info(stream: BinaryIO) -> None:
-    """Appends PROVENANCE and SOFTWARE to a complete .wav file as a LIST chunk of kind INFO (RIFF MCI, 1991)."""
+def add_info(stream: BinaryIO, comment: str = PROVENANCE) -> None:
+    """Appends a comment and SOFTWARE to a complete .wav file as a LIST chunk of kind INFO (RIFF MCI, 1991)."""
     size = stream.seek(0, os.SEEK_END)
     body = b"INFO"
-    for name, text in ((b"ICMT", PROVENANCE), (b"ISFT", SOFTWARE)):
+    for name, text in ((b"ICMT", comment), (b"ISFT", SOFTWARE)):
         data = text.encode("ascii") + b"\0"
         body += name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
     stream.write(b"\0" * (size % 2) + b"LIST" + struct.pack("<I", len(body)) + body)
@@ -38,7 +38,7 @@ def add_info(stream: BinaryIO) -> None:
 
 
 class AtomicFile:
-    """A binary file under a temporary name beside `path`, renamed to it by `commit` and deleted otherwise.
+    """A binary file under a temporary name beside `path`, synced and renamed to it by `commit`, deleted otherwise.
 
     Raises OSError, naming `path`, when nothing can be written there.
     """
@@ -54,14 +54,23 @@ class AtomicFile:
             raise type(error)(error.errno, error.strerror, str(self.path)) from None
 
     def commit(self) -> None:
-        self.stream.flush()
-        self.stream.close()
-        os.replace(self._temporary, self.path)
+        try:
+            self.stream.flush()
+            os.fsync(self.stream.fileno())  # else a crash of the system could leave the name without the contents
+            self.stream.close()
+            os.replace(self._temporary, self.path)
+        except BaseException:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         """Deletes what was written; nothing after `commit`."""
-        self.stream.close()
-        self._temporary.unlink(missing_ok=True)
+        try:
+            self.stream.close()
+        except OSError:
+            pass  # what was still to be written is not wanted
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def __enter__(self) -> AtomicFile:
         return self
@@ -74,13 +83,15 @@ class AtomicFile:
 
 
 class AudioWriter:
-    """Writes mono speech piece by piece into a .wav (16 bits), .flac or .ogg file, tagged as synthetic.
+    """Writes mono sound piece by piece into a .wav (16 bits), .flac or .ogg file; the comment in it is that its speech
+    is synthetic, unless another one is given.
 
     A context manager: the file appears when the block ends without an exception. Raises ValueError for another suffix,
     ImportError without `soundfile` for .flac and .ogg, OSError where nothing can be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], rate_hz: int):
+    def __init__(self, path: str | os.PathLike[str], rate_hz: int, comment: str = PROVENANCE):
+        self._comment = comment
         suffix = Path(os.fspath(path)).suffix.lower()
         if suffix != ".wav" and suffix not in SOUNDFILE_FORMATS:
             known = ", ".join([".wav", *SOUNDFILE_FORMATS])
@@ -96,7 +107,7 @@ class AudioWriter:
             else:
                 kind, subtype = SOUNDFILE_FORMATS[suffix]
                 self._writer = soundfile.SoundFile(self._file.stream, "w", rate_hz, 1, subtype, format=kind)
-                self._writer.comment, self._writer.software = PROVENANCE, SOFTWARE
+                self._writer.comment, self._writer.software = comment, SOFTWARE
         except BaseException:
             self._file.discard()
             raise
@@ -114,7 +125,7 @@ class AudioWriter:
         try:
             self._writer.close()
             if isinstance(self._writer, wave.Wave_write):
-                add_info(self._file.stream)
+                add_info(self._file.stream, self._comment)
         except BaseException:
             self._file.discard()
             raise

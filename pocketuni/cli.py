@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import __version__
+from .audio_file import AtomicFile
 from .model import Model
 
 Command = Callable[[argparse.Namespace], int]
@@ -27,6 +28,12 @@ INSPECT_EXAMPLES = """examples:
   pocketuni inspect minilm.puni
   pocketuni inspect minilm.puni --verify && echo sound
   pocketuni inspect minilm.puni --json | jq .sizes"""
+
+RUN_EXAMPLES = """examples:
+  pocketuni run denoise.puni --input noisy.wav -o clean.wav
+  pocketuni run labels.puni --tower main --input inputs.npz -o outputs.npz
+
+Sound goes through chunk by chunk, with the tower's state kept in between; the file has the tower's rate."""
 
 BENCH_EXAMPLES = """examples:
   pocketuni bench minilm.puni --shape batch=8 --shape sequence=64
@@ -87,14 +94,26 @@ def embed(args: argparse.Namespace) -> int:
         texts = args.texts or read_lines("-" if args.file is None else args.file)
         vectors = model.embed(texts)
     if args.npy is not None:
-        with open(args.npy, "wb") as file:
-            np.save(file, vectors)
+        with AtomicFile(args.npy) as file:
+            np.save(file.stream, vectors)
     elif args.json:
         print(json.dumps([{"text": t, "embedding": v.tolist()} for t, v in zip(texts, vectors, strict=True)]))
     else:
         for vector in vectors:
             print(" ".join(f"{value:.9g}" for value in vector))
     return 0
+
+
+def run_tower(args: argparse.Namespace) -> int:
+    from .run_ import run
+
+    return run(args)
+
+
+def perceive(args: argparse.Namespace) -> int:
+    from .run_ import perceive
+
+    return perceive(args)
 
 
 def inspect(args: argparse.Namespace) -> int:
@@ -237,6 +256,24 @@ def make_parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="print a JSON list of {text, embedding}")
     form.add_argument("--npy", metavar="OUT", help="write a NumPy file (n, d) float32 instead of printing")
     add_run_options(one)
+
+    one = add(
+        "run", run_tower, "send a recording through a tower from sound to sound, or arrays through any", RUN_EXAMPLES
+    )
+    one.add_argument("model", metavar="MODEL")
+    one.add_argument("--input", "-i", required=True, metavar="IN", help="an audio file, or an .npz of arrays by input")
+    one.add_argument("-o", "--output", required=True, metavar="OUT", help="a .wav, .flac or .ogg file; .npz for arrays")
+    one.add_argument("--tower", help="without: the only one that fits")
+    add_run_options(one)
+
+    for name, what, noun in (("see", "a picture", "PICTURE"), ("hear", "a recording", "RECORDING")):
+        one = add(name, perceive, f"print what a tower finds in {what}")
+        one.add_argument("model", metavar="MODEL")
+        one.add_argument("file", metavar=noun)
+        one.add_argument("--tower", help="without: the only one that fits")
+        one.add_argument("--json", action="store_true", help="print JSON")
+        one.set_defaults(kind=name)
+        add_run_options(one)
 
     one = add("inspect", inspect, "show what is in a model file", INSPECT_EXAMPLES)
     one.add_argument("file", metavar="FILE")

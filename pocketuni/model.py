@@ -19,6 +19,7 @@ from . import _core, perception, speech
 from .embedding import TextEmbedder
 from .perception import Label
 from .pocket_voice import PocketVoice
+from .sound_stream import SoundStream
 from .streaming import TowerStream
 from .together import Given, TowersTogether
 from .voice import Voice, VoiceBuilder, make_builder, make_voice
@@ -315,8 +316,14 @@ class Model:
         """
         return perception.hear(self, samples, rate_hz, tower)
 
+    def sound_stream(self, tower: str | None = None) -> SoundStream:
+        """A recording on its way through a tower from sound to sound (noise removal, say): `feed` it samples at its
+        `rate_hz` as they come. Several are independent of each other. tower: which one, where several take sound.
+        Raises ValueError for a model without such a tower."""
+        return SoundStream(self, tower)
+
     def run_many(self, inputs: Given) -> dict[str, dict[str, np.ndarray]]:
-        """Runs several towers: tower -> its inputs as for `Tower.run`; gives tower -> its outputs, the same bit for bit.
+        """Runs several towers: tower -> its inputs as for `Tower.run`; gives tower -> outputs, the same bit for bit.
 
         What several of them compute from equal inputs with the same weights (a backbone that `pocketuni pack` stored
         once) is computed once. Towers that share nothing run beside each other where that is faster, which the first

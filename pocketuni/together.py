@@ -17,7 +17,7 @@ Given = Mapping[str, Mapping[str, npt.ArrayLike]]
 
 
 class TowersTogether:
-    """What `Model.run_many` keeps from call to call: memory and threads for each set of towers. Threads may share it."""
+    """What `Model.run_many` keeps for later calls: memory and threads for each set of towers. Threads may share one."""
 
     def __init__(self, threads: int, isa: str):
         self._options = (threads, isa)

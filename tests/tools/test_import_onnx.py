@@ -180,7 +180,7 @@ def simple(body, inputs="x:f[n,4]", opset=17, **constants):
         ("i = Cast<to=7>(x) y = Reshape(x, i)", ["Reshape with a shape that depends on the contents", "node 2 of 2"]),
         ("a = Slice(x, s, e) y = Relu(a)", ["Slice with the bounds", "n"]),
         ('y = Einsum<equation="ij->ji">(x)', ["Einsum with the equation", "node 1 of 1"]),
-        ("t = Transpose(x) y, z = TopK(t, s)", ["TopK", "node 2 of 2"]),
+        ("t = Cast<to=6>(x) y, z = TopK(t, s)", ["TopK with integers", "node 2 of 2"]),
     ],
 )
 def test_unsupported_operators_are_named(body, words):
@@ -203,12 +203,13 @@ def test_convolutions_over_volumes_are_named():
         ("y = MatMul(x, square)", "a last dimension of 4 meets a matrix of 3 rows"),
         ("y = Softmax<axis=5>(x)", "axis 5 is outside"),
         ("y = Reshape(x, five)", "does not reshape"),
+        ('y = Resize<nearest_mode="up">(x, , twice)', "nearest_mode 'up' is not known"),
         ("a = ReduceSum<keepdims=0>(x) y = Trilu(a)", "an operand of 0 dimensions"),
     ],
 )
 def test_broken_graphs_are_explained(body, message):
-    constants = {"row": np.zeros(5), "square": np.zeros((3, 3)), "five": np.array([5, 5])}
-    inputs = "x:f[2,4]" if "five" in body else "x:f[n,4]"
+    constants = {"row": np.zeros(5), "square": np.zeros((3, 3)), "five": np.array([5, 5]), "twice": [1, 2.0]}
+    inputs = "x:f[2,4]" if "five" in body or "twice" in body else "x:f[n,4]"
     with pytest.raises(ValueError, match=message):
         import_onnx(simple(body, inputs, **constants))
 

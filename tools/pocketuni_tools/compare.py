@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from . import evaluate
+from .calibration import read_inputs
 from .fuse import fuse
-from .import_onnx_file import import_onnx_file, made_up, read_inputs
+from .import_onnx_file import import_onnx_file, made_up
 from .ir import Graph
 from .onnx_states import read_numbers
 from .pack import told

@@ -91,7 +91,8 @@ def onnx_file(args: argparse.Namespace) -> Source:
     from .onnx_states import read_numbers, read_pairs
 
     states = None if args.state is None else read_pairs(args.state)
-    return import_onnx_file(args.file, args.calibration, states, read_numbers(args.fix), args.carry, args.name)
+    fixed = read_numbers(args.fix)
+    return import_onnx_file(args.file, args.calibration, states, fixed, args.carry, args.name, args.preprocess)
 
 
 def pocket_tts(args: argparse.Namespace) -> Source:
@@ -121,7 +122,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         command.add_argument("--labels", type=Path, metavar="FILE", help="names of the outputs, one a line")
         command.add_argument("--quiet", action="store_true", help="no progress and no report")
         if calibration:
-            command.add_argument("--calibration", "--calibrate", type=Path, metavar="FILE", help=calibration)
+            command.add_argument("--calibration", "--calibrate", type=Path, metavar="INPUTS", help=calibration)
         command.set_defaults(read=read)
         return command
 
@@ -129,7 +130,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     source("sentence-transformers", sentence_transformers, "FOLDER", folder, "UTF-8 text, one sentence a line")
     factory = "a PyTorch module: PACKAGE.MODULE:FUNCTION that returns (module, example inputs, dynamic dimensions)"
     source("torch", torch_module, "FACTORY", factory, None)
-    command = source("onnx", onnx_file, "FILE", "an ONNX file", "a .npz of inputs, the first axis counting examples")
+    calibration = "a .npz of inputs, the first axis counting examples, or a folder of pictures or recordings"
+    command = source("onnx", onnx_file, "FILE", "an ONNX file", calibration)
     command.add_argument("--name", default="main", help="name of the tower (default: main)")
     command.add_argument(
         "--state",

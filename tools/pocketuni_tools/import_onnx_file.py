@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .calibration import read_calibration
 from .ir import Graph
+from .preprocess import read_preprocess
 from .source import Feed, MissingPackage, Outputs, Source, Tower
 
-EXAMPLES_PER_FEED = 8
 MADE_UP_SIZES = (2, 12, 3, 5)  # of named dimensions, in order
 CHECKED = 5  # every fifth batch is kept for the report
 
@@ -33,29 +34,6 @@ def made_up(graph: Graph, seed: int = 0) -> Feed:
             array[..., :1] = 1  # a mask keeps something
             feed[name] = array.astype(value.dtype)
     return feed
-
-
-def read_inputs(path: Path, graph: Graph) -> list[Feed]:
-    """An .npz with an array for each input, all of one length: their first axis counts examples."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except ValueError as error:
-        raise ValueError(f"{path} is not an .npz of arrays: {error}") from error
-    if arrays.keys() != set(graph.inputs) or len({len(array) for array in arrays.values()}) != 1:
-        shapes = {name: array.shape for name, array in arrays.items()}
-        raise ValueError(f"{path} holds {shapes}, expected equally long arrays named {graph.inputs}")
-    fixed = [graph.values[name].shape[0] for name in graph.inputs if isinstance(graph.values[name].shape[0], int)]
-    step, count = (fixed[0] if fixed else EXAMPLES_PER_FEED), len(next(iter(arrays.values())))
-    if len(set(fixed)) > 1:
-        raise ValueError(f"{path}: the inputs have different fixed batch sizes {fixed}")
-    feeds = []
-    for begin in range(0, count - (count % step if fixed else 0), step):
-        part = {name: array[begin : begin + step] for name, array in arrays.items()}
-        feeds.append({name: array.astype(graph.values[name].dtype, copy=False) for name, array in part.items()})
-    if not feeds:
-        raise ValueError(f"{path} holds {count} examples, expected at least {step}")
-    return feeds
 
 
 def reference_of(
@@ -102,11 +80,12 @@ def import_onnx_file(
     fixed: Mapping[str, np.ndarray] | None = None,
     carried: str | None = None,
     name: str = "main",
+    preprocess: str | None = None,
 ) -> Source:
     """Reads an ONNX file into one tower.
 
-    inputs: an .npz of calibration inputs (`read_inputs`); without it weights are rounded by themselves, and the report
-    compares on made-up inputs.
+    inputs: calibration inputs, an .npz or a folder (`calibration.py`), which is read as `preprocess` says; without them
+    weights are rounded by themselves, and the report compares on made-up inputs.
     states: input -> output that the next run takes for it; None: the pairs that are evident. fixed: inputs that are
     numbers. carried: samples kept from one chunk for the next (`onnx_states.carry`).
     Raises ValueError or OSError for files that cannot be read, `UnsupportedOp` for operators that have no counterpart,
@@ -127,7 +106,8 @@ def import_onnx_file(
         carrying = carried.partition("=")[0]
         states = evident(graph) | {f"{carrying}.before": f"{carrying}.after"}
     set_states(graph, states)
-    feeds: Sequence[Feed] = read_inputs(Path(inputs), graph) if inputs else []
+    settings = read_preprocess(preprocess, graph) if preprocess else {}
+    feeds: Sequence[Feed] = read_calibration(Path(inputs), graph, settings) if inputs else []
     checks = feeds[::CHECKED] or [made_up(graph)]
     feeds = [feed for place, feed in enumerate(feeds) if place % CHECKED] or feeds
     meta = {"name": path.stem, "licence": "unknown", "provenance": {"source": "onnx", "model": path.name}}

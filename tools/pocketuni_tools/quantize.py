@@ -143,7 +143,7 @@ def quantize(
 
     Raises ValueError for an unknown plan and for calibration inputs that do not fit their tower.
     """
-    from .sensitivity import choose
+    from .sensitivity import choose, hold
 
     if plan not in PLANS:
         raise ValueError(f"weights {plan!r} is not one of {', '.join(PLANS)}")
@@ -157,5 +157,12 @@ def quantize(
             choice, notes.setdefault("auto", {})[tower.graph.name] = choose(tower, packed, progress)
         else:
             choice = dict.fromkeys(weights_of(tower.graph), PRECISION[plan])
-        packed |= round_tower(tower.graph, tower.feeds, choice, packed, progress)
+        rounded = round_tower(tower.graph, tower.feeds, choice, packed, progress)
+        if plan == "int8" and tower.feeds and tower.checks:
+            done = {name: item for name, item in packed.items() if name in tower.graph.constants}
+            choice, note = hold(tower, done, done | rounded, progress)
+            if note:
+                notes.setdefault("kept", {})[tower.graph.name] = note
+                rounded = round_tower(tower.graph, tower.feeds, choice, packed, progress)
+        packed |= rounded
     return packed, notes

@@ -99,6 +99,25 @@ def choose(tower: Tower, done: Mapping[str, Packed], progress: Progress) -> tupl
     return choice, notes
 
 
+def hold(
+    tower: Tower, done: Mapping[str, Packed], int8: Mapping[str, Packed], progress: Progress
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """weight -> precision where int8 alone breaks the bound: the most harmful weights stay float16. Nothing where it
+    does not. int8: all weights of the tower as rounded; those that are `done` stay as they are."""
+    measure, bound = Measure(tower), 1 - TARGET - MARGIN
+    base = measure.of(int8)
+    if base <= bound:
+        return {}, {}
+    names = [name for name in weights_of(tower.graph) if name not in done]
+    half = dict(int8) | round_tower(tower.graph, tower.feeds, dict.fromkeys(names, "f16"), done, progress)
+    found = harms(measure, int8, half, names, progress)
+    choice = dict.fromkeys(names, "int8")
+    cost = {name: abs(len(int8[name].data) - len(half[name].data)) for name in names}
+    error = promote(choice, base, bound, found, cost)
+    kept = sorted(name for name, precision in choice.items() if precision == "f16")
+    return choice, {"target": TARGET, "int8_error": base, "error": error, "harm": found, "f16": kept}
+
+
 def demote(
     choice: dict[str, str], base: float, bound: float, found: Mapping[str, float], gain: Mapping[str, int]
 ) -> float:
