@@ -309,7 +309,7 @@ PYBIND11_MODULE(_core, m) {
     }
   });
 
-  m.def("usable_cpus", &usable_cpus, "CPUs this process may use: affinity mask and cgroup quota.");
+  m.def("usable_cpus", [] { return usable_cpus(); }, "CPUs this process may use: affinity mask and cgroup quota.");
   m.def("usable_isas", &usable_isas, "Names of the instruction sets usable here, slowest first.");
   m.def("default_isa", &default_isa, "The one that is used when none is named.");
 

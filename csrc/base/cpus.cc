@@ -1,14 +1,18 @@
 // How many CPUs this process may use: what the affinity mask and the container's quota leave of the machine.
 #include <algorithm>
-#include <fstream>
+#include <cerrno>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "base/thread_pool.h"
 
 #ifdef __linux__
+#include <fcntl.h>
 #include <sched.h>
+#include <unistd.h>
 #endif
 
 namespace pocketuni {
@@ -32,20 +36,44 @@ int quota_cpus(long long quota, long long period) {
   return static_cast<int>(std::min<long long>((quota + period - 1) / period, 1 << 20));
 }
 
-int read_v2(const std::string& folder) {
-  std::ifstream file(folder + "/cpu.max");
-  std::string quota;
-  long long period = 0;
-  if (!(file >> quota >> period) || quota.empty() || quota.size() > 17) return 0;
-  if (quota.find_first_not_of("0123456789") != std::string::npos) return 0;  // "max"
-  return quota_cpus(std::stoll(quota), period);
+/// A small file, read without allocating; "" when there is none. Files of the kernel may be shorter than they say.
+struct SmallFile {
+  char text[4096] = "";
+
+  explicit SmallFile(const std::string& path) {
+    const int number = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (number < 0) return;
+    size_t size = 0;
+    for (;;) {
+      const ssize_t got = ::read(number, text + size, sizeof text - 1 - size);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) break;
+      size += static_cast<size_t>(got);
+    }
+    ::close(number);
+    text[size] = '\0';
+  }
+};
+
+/// A number in the file, behind white space; 0 when there is none, or another word ("max").
+long long read_number(const char** at) {
+  char* end = nullptr;
+  const long long number = std::strtoll(*at, &end, 10);
+  *at = end;
+  return number;
+}
+
+int read_v2(const std::string& folder) {  // "quota period" or "max period"
+  const SmallFile file(folder + "/cpu.max");
+  const char* at = file.text;
+  const long long quota = read_number(&at);
+  return quota_cpus(quota, read_number(&at));
 }
 
 int read_v1(const std::string& folder) {
-  std::ifstream quota_file(folder + "/cpu.cfs_quota_us"), period_file(folder + "/cpu.cfs_period_us");
-  long long quota = 0, period = 0;
-  if (!(quota_file >> quota) || !(period_file >> period)) return 0;
-  return quota_cpus(quota, period);
+  const SmallFile quota(folder + "/cpu.cfs_quota_us"), period(folder + "/cpu.cfs_period_us");
+  const char *quota_at = quota.text, *period_at = period.text;
+  return quota_cpus(read_number(&quota_at), read_number(&period_at));
 }
 
 void lower(int& limit, int cpus) {
@@ -65,38 +93,40 @@ int smallest_limit(const std::string& root, std::string path, int (*read)(const 
   return limit;
 }
 
-int cgroup_cpus() {
+int cgroup_cpus(const std::string& root) {
   int limit = 0;
-  std::ifstream groups("/proc/self/cgroup");
-  std::string line;
-  while (std::getline(groups, line)) {  // "hierarchy:controllers:/path"
+  const std::string v2 = root + "/sys/fs/cgroup", v1 = v2 + "/cpu";
+  const SmallFile groups(root + "/proc/self/cgroup");
+  std::string_view left = groups.text;
+  while (!left.empty()) {  // lines of "hierarchy:controllers:/path"
+    const std::string_view line = left.substr(0, left.find('\n'));
+    left.remove_prefix(std::min(left.size(), line.size() + 1));
     const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const std::string path = line.substr(second + 1);
-    if (controllers == ",,") lower(limit, smallest_limit("/sys/fs/cgroup", path, read_v2));
-    if (controllers.find(",cpu,") != std::string::npos)
-      lower(limit, smallest_limit("/sys/fs/cgroup/cpu", path, read_v1));
+    const size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
+    if (second == std::string_view::npos) continue;
+    const std::string controllers = "," + std::string(line.substr(first + 1, second - first - 1)) + ",";
+    const std::string path(line.substr(second + 1));
+    if (controllers == ",,") lower(limit, smallest_limit(v2, path, read_v2));
+    if (controllers.find(",cpu,") != std::string::npos) lower(limit, smallest_limit(v1, path, read_v1));
   }
-  lower(limit, read_v2("/sys/fs/cgroup"));  // when /proc is not mounted
-  lower(limit, read_v1("/sys/fs/cgroup/cpu"));
+  lower(limit, read_v2(v2));  // when /proc is not mounted
+  lower(limit, read_v1(v1));
   return limit;
 }
 
 #else
 
 int affinity_cpus() { return 0; }
-int cgroup_cpus() { return 0; }
+int cgroup_cpus(const std::string&) { return 0; }
 
 #endif
 
 }  // namespace
 
-int usable_cpus() {
+int usable_cpus(const std::string& root) {
   int cpus = affinity_cpus();
   if (cpus <= 0) cpus = static_cast<int>(std::thread::hardware_concurrency());
-  const int quota = cgroup_cpus();
+  const int quota = cgroup_cpus(root);
   if (quota > 0) cpus = std::min(cpus, quota);
   return std::max(cpus, 1);
 }

@@ -164,8 +164,10 @@ ThreadPool::ThreadPool(int threads) {
     fail_argument("threads must be 0 (all usable CPUs) to " + std::to_string(kMaxThreads) + ", got " +
                   std::to_string(threads));
   }
+  size_ = threads;
+  if (size_ == 1) return;
   const int cpus = usable_cpus();
-  size_ = threads > 0 ? threads : std::min(cpus, kMaxThreads);
+  if (size_ == 0) size_ = std::min(cpus, kMaxThreads);
   if (size_ == 1) return;
   auto shared = std::make_unique<Shared>();
   if (size_ <= cpus) {  // with more threads than CPUs whoever spins keeps another from working

@@ -1,11 +1,13 @@
 // A small pool owned by a session. Workers spin for some microseconds after a job, then sleep: idle costs nothing.
 #pragma once
 #include <memory>
+#include <string>
 
 namespace pocketuni {
 
-/// CPUs this process may use: affinity mask and cgroup quota, at least 1.
-int usable_cpus();
+/// CPUs this process may use: affinity mask and cgroup quota (rounded up), at least 1. `root` is where /proc and
+/// /sys/fs/cgroup lie: tests give another place than "".
+int usable_cpus(const std::string& root = "");
 
 class ThreadPool {
  public:

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "base/error.h"
 #include "format/model_parser.h"
@@ -25,6 +26,7 @@ constexpr size_t kLargePage = 2 << 20;  // of x86-64 and of ARM64 with small pag
 
 struct FileDescriptor {
   int number;
+  int release() { return std::exchange(number, -1); }
   ~FileDescriptor() {
     if (number >= 0) ::close(number);
   }
@@ -72,7 +74,7 @@ void ModelFile::map(int file, Loading loading) {
 
 std::shared_ptr<const ModelFile> ModelFile::open(const std::string& path, Loading loading) {
   // O_NONBLOCK: opening a pipe must fail below, not wait for somebody to write.
-  const FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.number < 0) fail_io(path, std::strerror(errno));
   struct stat status;
   if (::fstat(file.number, &status) != 0) fail_io(path, std::strerror(errno));
@@ -84,6 +86,7 @@ std::shared_ptr<const ModelFile> ModelFile::open(const std::string& path, Loadin
   model->size_ = static_cast<uint64_t>(status.st_size);
   if (model->size_ > SIZE_MAX) fail_io(path, std::strerror(EFBIG));
   if (model->size_ > 0) model->map(file.number, loading);
+  if (loading == Loading::kMap) model->mapped_file_ = file.release();
   parse_named(path, ModelParser(*model));
   return model;
 }
@@ -107,9 +110,19 @@ std::shared_ptr<const ModelFile> ModelFile::from_memory(const void* data, size_t
 
 ModelFile::~ModelFile() {
   if (map_) ::munmap(map_, map_size_);
+  if (mapped_file_ >= 0) ::close(mapped_file_);
+}
+
+void ModelFile::require_whole() const {
+  struct stat status;
+  if (mapped_file_ < 0 || ::fstat(mapped_file_, &status) != 0) return;
+  if (static_cast<uint64_t>(status.st_size) >= size_) return;
+  fail_io(path_, "the file was cut from " + std::to_string(size_) + " to " + std::to_string(status.st_size) +
+                     " bytes while it was open; write models under another name and rename them");
 }
 
 std::vector<std::string> ModelFile::verify_weights() const {
+  require_whole();
   std::vector<std::string> faults;
   if (blake2b(base_ + data_offset_, data_size_) != data_hash_) {
     faults.push_back(path_ + ": section DATA: the hash does not match, the file is damaged");

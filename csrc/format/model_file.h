@@ -108,6 +108,11 @@ class ModelFile {
   const std::vector<TowerSpec>& towers() const { return towers_; }
   const std::vector<Blob>& blobs() const { return blobs_; }
 
+  /// Throws Error(kIo) when the mapped file has become shorter since it was opened: what lay behind its end cannot be
+  /// read any more. Cheap; sessions ask before they read. Should it happen during a read, the system ends the process
+  /// with SIGBUS (docs/robustness.md).
+  void require_whole() const;
+
   /// Recomputes the hash of DATA and of every tensor: reads the whole file. Returns the faults found, one text each.
   std::vector<std::string> verify_weights() const;
 
@@ -121,6 +126,7 @@ class ModelFile {
   uint64_t size_ = 0;
   void* map_ = nullptr;  // to be unmapped, or null
   size_t map_size_ = 0;
+  int mapped_file_ = -1;                   // its descriptor; none for what was read
   std::unique_ptr<unsigned char[]> copy_;  // from_memory of unaligned data
   uint64_t data_offset_ = 0, data_size_ = 0;
   Digest data_hash_{};

@@ -125,6 +125,7 @@ const std::vector<Tensor>& Session::State::run(const std::vector<Tensor>& inputs
 }
 
 const std::vector<Tensor>& Session::run(const std::vector<Tensor>& inputs) {
+  state_->model->file().require_whole();
   try {
     state_->bind(inputs);
     return state_->run(inputs);

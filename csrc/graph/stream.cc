@@ -53,6 +53,7 @@ void StreamSession::push(const std::vector<Tensor>& pushed) {
   State& s = *state_;
   if (s.finished) fail_argument(s.where() + "the sequence is finished; call reset() to start another");
   s.check_rows(pushed);
+  s.model->file().require_whole();
   const FlushDenormals flush;
   if (!s.prepared) s.prepare(pushed);
   size_t next = 0;

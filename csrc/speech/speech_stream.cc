@@ -73,8 +73,9 @@ void SpeechStream::finish() { front_end_.finish(); }
 const SpeechChunk* SpeechStream::next() {
   chunk_.samples.clear();
   chunk_.words.clear();
-  if (cancelled_ || (!speaking_ && !begin_utterance())) return nullptr;
+  if (cancelled_) return nullptr;
   try {
+    if (!speaking_ && !begin_utterance()) return nullptr;
     fill_chunk(chunk_size() * kHopSamples);
   } catch (...) {
     speaking_ = false;  // what is left of this sentence is lost; the next call goes on behind it

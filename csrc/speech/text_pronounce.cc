@@ -84,7 +84,7 @@ Phones Pronouncer::pronounce_word(const std::string& word) {
   if (cached != cache_.end()) return cached->second;
   phones = letter_to_sound_.pronounce(word);
   if (cache_.size() >= kCached) cache_.clear();
-  cache_[word] = phones;
+  cache_.emplace(word, phones);
   return phones;
 }
 

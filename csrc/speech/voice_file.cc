@@ -131,6 +131,7 @@ Voice decode_voice(const unsigned char* data, size_t size, const std::string& wh
   voice.vector = std::move(vector);
   const char* name = reinterpret_cast<const char*>(data) + kHeaderBytes + kVectorBytes;
   voice.name.assign(name, name_bytes);
+  if (voice.name.find('\0') != std::string::npos) fail("the voice file's name holds a NUL");
   return voice;
 }
 

@@ -1,9 +1,14 @@
+#include <sched.h>
+#include <stdlib.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <climits>
 #include <cstdint>
 #include <ctime>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -99,6 +104,77 @@ void test_pool_sizes() {
   CHECK(status_of([] { ThreadPool pool(-1); }) == Status::kInvalidArgument);
 }
 
+/// A root folder with files that a container would show. Nothing below it: /proc is not mounted.
+struct FakeRoot {
+  std::string path;
+
+  FakeRoot() {
+    char name[] = "/tmp/pocketuni-root-XXXXXX";
+    path = CHECK(mkdtemp(name) != nullptr) ? name : "";
+  }
+  ~FakeRoot() { std::filesystem::remove_all(path); }
+  void put(const std::string& file, const std::string& text) const {
+    std::filesystem::create_directories(std::filesystem::path(path + file).parent_path());
+    std::ofstream(path + file) << text;
+  }
+};
+
+void test_cpus_of_quotas() {
+  const int all = usable_cpus(FakeRoot().path);  // what the affinity mask leaves
+  const auto expect = [&](const FakeRoot& root, int want, const char* what) {
+    const int got = usable_cpus(root.path);
+    CHECK(got == std::min(all, want), "%s: %d, expected %d of %d", what, got, want, all);
+  };
+  FakeRoot v2;
+  v2.put("/proc/self/cgroup", "0::/a/b\n");
+  v2.put("/sys/fs/cgroup/cpu.max", "max 100000\n");
+  v2.put("/sys/fs/cgroup/a/cpu.max", "max 100000\n");
+  v2.put("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+  expect(v2, all, "no limit");
+  v2.put("/sys/fs/cgroup/a/b/cpu.max", "1000000 100000\n");
+  expect(v2, 10, "ten CPUs");
+  v2.put("/sys/fs/cgroup/a/cpu.max", "150000 100000\n");
+  expect(v2, 2, "one and a half around it");
+  v2.put("/sys/fs/cgroup/a/cpu.max", "20000 100000\n");
+  expect(v2, 1, "a fifth of one");
+  for (const char* text : {"", "x", "max", "1", "-5 100000", "5 0", "99999999999999999999999 100000", "100000 -1"}) {
+    v2.put("/sys/fs/cgroup/a/cpu.max", text);
+    expect(v2, 10, text);
+  }
+  FakeRoot v1;
+  v1.put("/proc/self/cgroup", "5:cpu,cpuacct:/docker/x\n3:memory:/y\nnonsense\n:\n");
+  v1.put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000");
+  v1.put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000");
+  expect(v1, 1, "half a CPU, by the group at the root");
+  v1.put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1");
+  expect(v1, all, "no limit");
+  FakeRoot unmounted;
+  unmounted.put("/sys/fs/cgroup/cpu.max", "30000 100000");
+  expect(unmounted, 1, "without /proc");
+}
+
+/// A thread whose mask holds one CPU: a pool made there has no workers unless it is told to.
+void test_cpus_of_the_affinity_mask() {
+  int cpus = 0, size = 0, asked = 0;
+  std::thread pinned([&] {
+    cpu_set_t mask, one;
+    CPU_ZERO(&one);
+    if (sched_getaffinity(0, sizeof mask, &mask) != 0) return;
+    for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++cpu) {
+      if (CPU_ISSET(cpu, &mask)) CPU_SET(cpu, &one);
+    }
+    if (sched_setaffinity(0, sizeof one, &one) != 0) return;
+    cpus = usable_cpus();
+    size = ThreadPool(0).size();
+    ThreadPool three(3);
+    std::atomic<int> sum{0};
+    three.parallel(100, [&](int index, int) { sum += index; });
+    asked = three.size() == 3 && sum == 4950 ? 3 : 0;
+  });
+  pinned.join();
+  CHECK(cpus == 1 && size == 1 && asked == 3, "%d CPUs, pools of %d and %d", cpus, size, asked);
+}
+
 void test_every_index_once() {
   for (int threads : {1, 2, 3, 8}) {
     ThreadPool pool(threads);
@@ -192,6 +268,8 @@ int main() {
   test_checked_arithmetic();
   test_buffer();
   test_pool_sizes();
+  test_cpus_of_quotas();
+  test_cpus_of_the_affinity_mask();
   test_every_index_once();
   test_jobs_follow_each_other();
   test_tiny_jobs_from_several_pools();

@@ -96,6 +96,7 @@ void test_contents_out_of_range() {
   CHECK(has(decode_fault(rehashed(56, 3.0f)), "unit length"));
   CHECK(has(decode_fault(rehashed(56, std::nanf(""))), "unit length"));
   CHECK(has(decode_fault(rehashed(48, 1.0f)), "sizes do not fit"));
+  CHECK(has(decode_fault(rehashed(56 + kSpeakerWidth * sizeof(float) - 2, 0.0f)), "holds a NUL"));
 }
 
 void test_files() {
