@@ -193,12 +193,21 @@ def voice_vector(seed: int) -> np.ndarray:
     return (vector / np.linalg.norm(vector)).astype("<f4")
 
 
-def write(path: Path, graphs: list[Graph] | None = None, **more_blobs: bytes) -> Path:
-    """The model; with other towers than the usual ones, or further blobs, where they are given."""
+def linear_weights(graphs: list[Graph]) -> list[str]:
+    """Names of the weights of linear layers, but for those of `g2p`, whose few numbers are chosen."""
+    nodes = [node for graph in graphs if graph.name != "g2p" for node in graph.nodes]
+    return sorted({node.inputs[1] for node in nodes if node.op == "linear"})
+
+
+def write(path: Path, graphs: list[Graph] | None = None, precision: str = "f32", **more_blobs: bytes) -> Path:
+    """The model; with other towers than the usual ones, another precision of the linear layers, or further blobs,
+    where they are given."""
+    graphs = [*towers(), *cloning_towers()] if graphs is None else graphs
+    precisions = {name: precision for name in linear_weights(graphs)}
     blobs = {"lexicon.en": encode_lexicon({}, [])}
     blobs |= {f"voice/{name}": voice_vector(index).tobytes() for index, name in enumerate(VOICES)}
     meta = {"name": "babble", "licence": "Apache-2.0", "voices": {"ada": {"sex": "female"}}}
-    write_model(path, [*towers(), *cloning_towers()] if graphs is None else graphs, meta=meta, blobs=blobs | more_blobs)
+    write_model(path, graphs, precisions=precisions, meta=meta, blobs=blobs | more_blobs)
     return path
 
 
