@@ -53,6 +53,8 @@ def resize(b: Importer, call: Call) -> Operand:
         region = None if roi is None else (float(roi[place]), float(roi[place + len(axes)]))
         if size == old and scale == 1 and region in (None, (0.0, 1.0)):
             continue
+        if rule.antialias:
+            b.limited(math.ceil(4 / min(scale, 1.0)) * max(1, size))
         indices, weights, beyond = table(rule, b.limited(old), b.limited(size), scale, region)
         x = sample(b, x, axis, indices, np.where(beyond[:, None], 0, weights), rule)
         if beyond.any() and outside:
@@ -112,6 +114,14 @@ def source_places(rule: Rule, old: int, new: int, scale: float, region: tuple[fl
     raise ValueError(f"coordinate_transformation_mode {rule.coordinates!r} is not known")
 
 
+ROUNDINGS = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+}
+
+
 def table(
     rule: Rule, old: int, new: int, scale: float, region: tuple[float, float] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,12 +131,9 @@ def table(
     if rule.coordinates == "tf_crop_and_resize":
         beyond = (places < 0) | (places > old - 1)
     if rule.mode == "nearest":
-        rounded = {
-            "floor": np.floor,
-            "ceil": np.ceil,
-            "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-            "round_prefer_ceil": lambda x: np.floor(x + 0.5),
-        }[rule.nearest](places)
+        if rule.nearest not in ROUNDINGS:
+            raise ValueError(f"nearest_mode {rule.nearest!r} is not known")
+        rounded = ROUNDINGS[rule.nearest](places)
         return np.clip(rounded, 0, old - 1).astype(np.int64)[:, None], np.ones((new, 1)), beyond
     if rule.mode not in ("linear", "cubic"):
         raise ValueError(f"mode {rule.mode!r} is not known")
