@@ -7,9 +7,9 @@ namespace pocketuni {
 namespace {
 
 // Two accumulators a product: a tap's integer sum, and the float sum of taps, each with the scale of its own row. 6 x 2
-// of both, 2 weights and a broadcast are 27 registers.
+// of both, 2 weights and a broadcast are 27 registers; 8 x 1 leave room for the rows' places.
 struct Int8Conv {
-  static constexpr int kRows = 6, kPanels = 2, kGemvPanels = 4;
+  static constexpr int kRows = 6, kPanels = 2, kGemvPanels = 4, kRowsOfOne = 8;
   const QuantizedRows* x;
   const ConvWindow* window;
   int channels;
@@ -24,6 +24,7 @@ struct Int8Conv {
     __m512 acc[R][P];
     PU_UNROLL
     for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_setzero_ps();
+    const bool inside = window->has(row, R) && x->q_stride == kGroup;  // and one sum a row of x
     for (int line = 0; line < window->lines; ++line) {
       const ptrdiff_t base = window->line(line);
       if (base < 0) {
@@ -34,15 +35,26 @@ struct Int8Conv {
         const int8_t* a[R];
         float row_scale[R];
         __m512i dots[R][P];
-        PU_UNROLL
-        for (int r = 0; r < R; ++r) {
-          const ptrdiff_t at = window->row(base, row + r, tap);
-          a[r] = at >= 0 ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
-          row_scale[r] = at >= 0 ? x->scale[at] : 0.0f;
-          const __m512i start = _mm512_set1_epi32(at >= 0 ? -128 * row_sum(*x, at, channels) : 0);
+        if (inside) {
+          const ptrdiff_t first = base + window->at(row, tap);
           PU_UNROLL
-          for (int p = 0; p < P; ++p) dots[r][p] = start;
+          for (int r = 0; r < R; ++r) {
+            const ptrdiff_t at = first + r * window->stride;
+            a[r] = x->q + at * kGroup;
+            row_scale[r] = x->scale[at];
+            dots[r][0] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(_mm512_set1_epi32(x->sum[at]), 7));
+          }
+        } else {
+          PU_UNROLL
+          for (int r = 0; r < R; ++r) {
+            const ptrdiff_t at = window->row(base, row + r, tap);
+            a[r] = at >= 0 ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
+            row_scale[r] = at >= 0 ? x->scale[at] : 0.0f;
+            dots[r][0] = _mm512_set1_epi32(at >= 0 ? -128 * row_sum(*x, at, channels) : 0);
+          }
         }
+        PU_UNROLL
+        for (int i = 0; i < R * P; ++i) dots[i / P][i % P] = dots[i / P][0];
         for (ptrdiff_t i = 0; i < quads; ++i) {
           __m512i weights[P];
           PU_UNROLL
@@ -72,7 +84,9 @@ struct Int8Conv {
 
 void conv_i8(const QuantizedRows* x, const ConvWindow* window, int rows, int channels, const uint8_t* tiles,
              const float* scales, int n, const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  for_each_tile(Int8Conv{x, window, channels, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
+  const Int8Conv op{x, window, channels, tiles, scales, {e, y, y_stride, act_row_avx512}};
+  if (n <= kPanel && rows > 1) return panel_group<Int8Conv, Int8Conv::kRowsOfOne, 1>(op, rows, 0, n);
+  for_each_tile(op, rows, n);
 }
 
 }  // namespace

@@ -90,6 +90,7 @@ struct FloatConv {
     Vec acc[R][P];
     PU_UNROLL
     for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = set(0.0f);
+    const bool inside = window->has(row, R);
     for (int line = 0; line < window->lines; ++line) {
       const ptrdiff_t base = window->line(line);
       if (base < 0) {
@@ -98,9 +99,11 @@ struct FloatConv {
       }
       for (int tap = 0; tap < window->taps; ++tap) {
         const float* a[R];
+        const float* first = x + (base + window->at(row, tap)) * x_stride;
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          a[r] = conv_row(x, x_stride, *window, base, row + r, tap);
+          a[r] = inside ? first + r * window->stride * x_stride
+                        : conv_row(x, x_stride, *window, base, row + r, tap);
         }
         for (ptrdiff_t i = 0; i < channels; ++i, w += kPanel) {
           Vec weights[P];

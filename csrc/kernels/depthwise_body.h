@@ -19,9 +19,6 @@ struct Depthwise {
   float* y;
   ptrdiff_t y_stride;
 
-  ptrdiff_t source(int row, int tap) const { return window->first + row * window->stride + tap * window->dilation; }
-  bool is_inner(int row) const { return source(row, 0) >= 0 && source(row, window->taps - 1) < window->length; }
-
   // Bias and relu, then into memory.
   template <int R, int V, class Load, class Store>
   void leave(Vec (&acc)[R][V], float* to, const float* bias, Load get, Store put) const {
@@ -51,7 +48,7 @@ struct Depthwise {
         w += static_cast<ptrdiff_t>(window->taps) * channels;
         continue;
       }
-      const float* from = kInner ? x + (base + source(row, 0)) * x_stride + c : nullptr;
+      const float* from = kInner ? x + (base + window->at(row, 0)) * x_stride + c : nullptr;
       for (int tap = 0; tap < window->taps; ++tap, from += kInner ? tap_step : 0, w += channels) {
         if (!kInner) from = conv_row(x, x_stride, *window, base, row, tap) + c;
         PU_UNROLL
@@ -128,7 +125,7 @@ struct Depthwise {
     };
     for (int tap = 0; tap < taps; ++tap) repeat(weights + tap * channels, table + tap * kPanel);
     if (epilogue->bias != nullptr) repeat(epilogue->bias, table + taps * kPanel);
-    const ptrdiff_t first = source(0, 0);
+    const ptrdiff_t first = window->at(0, 0);
     const auto read = [](const float* p) { return load(p); };
     const auto write = [](float* p, Vec v) { store(p, v); };
     int at = begin * channels;
@@ -158,8 +155,8 @@ void depthwise_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* window,
                    const float* weights, const Epilogue* e, float* y, ptrdiff_t y_stride) {
   const Depthwise op{x, x_stride, window, channels, weights, e, y, y_stride};
   int row = 0, end = rows;  // [row, end): inside
-  for (; row < rows && !op.is_inner(row); ++row) op.rows<1, 4, false>(row);
-  for (; end > row && !op.is_inner(end - 1); --end) op.rows<1, 4, false>(end - 1);
+  for (; row < rows && !window->has(row, 1); ++row) op.rows<1, 4, false>(row);
+  for (; end > row && !window->has(end - 1, 1); --end) op.rows<1, 4, false>(end - 1);
   op.is_flat() ? op.flat(row, end) : op.inner(row, end);
   if ((e->activation == Activation::kNone || e->activation == Activation::kRelu) && e->residual == nullptr) return;
   for (row = 0; row < rows; ++row) op.finish(row);

@@ -82,10 +82,14 @@ struct ConvWindow {
 
   int all_taps() const { return lines * taps; }
   ptrdiff_t line(int index) const { return line_rows == nullptr ? 0 : line_rows[index]; }
+  /// Which row of its line a tap reads for output row r, be it one inside or not.
+  ptrdiff_t at(ptrdiff_t r, int tap) const { return first + r * stride + tap * dilation; }
+  /// Whether all taps of output rows [r, r + count) lie inside their lines.
+  bool has(ptrdiff_t r, ptrdiff_t count) const { return at(r, 0) >= 0 && at(r + count - 1, taps - 1) < length; }
   /// The row of x that a tap of the line from row `base` on reads for output row r; -1 beside the line.
   ptrdiff_t row(ptrdiff_t base, ptrdiff_t r, int tap) const {
-    const ptrdiff_t at = first + r * stride + tap * dilation;
-    return at >= 0 && at < length ? base + at : -1;
+    const ptrdiff_t beside = at(r, tap);
+    return beside >= 0 && beside < length ? base + beside : -1;
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "ops/conv_weight.h"
 #include "ops/conv_window.h"
 
 namespace pocketuni {
@@ -23,23 +24,20 @@ class Conv final : public Op {
         groups_(attributes.integer("groups", 1)),
         activation_(parse_activation(attributes.text("activation", "none"))),
         weight_(inputs[1].tensor) {
-    if (weight_ == nullptr || weight_->encoding < Encoding::kGemmF32 || weight_->encoding > Encoding::kGemmI8) {
-      fail_argument("the weight is not gemm_f32, gemm_f16 or gemm_i8");
-    }
-    outputs_ = weight_->dims[0];
+    outputs_ = weight_.outputs();
     const int64_t taps = geometry_.down.taps * geometry_.across.taps;
-    if (weight_->dims[1] % taps != 0) {
-      fail_argument("the weight is " + shape_text(weight_->dims) + ", which does not divide into " +
+    if (weight_.inputs() % taps != 0) {
+      fail_argument("the weight is " + shape_text(inputs[1].tensor->dims) + ", which does not divide into " +
                     std::to_string(taps) + " taps");
     }
-    channels_ = weight_->dims[1] / taps;
+    channels_ = weight_.inputs() / taps;
     if (groups_ < 1 || groups_ > 65536 || outputs_ % groups_ != 0) {
       fail_argument("groups is " + std::to_string(groups_) + ", expected a divisor of the " + std::to_string(outputs_) +
                     " outputs");
     }
-    quantized_ = weight_->encoding == Encoding::kGemmI8;
+    quantized_ = weight_.encoding() == Encoding::kGemmI8;
     if (quantized_ && channels_ % 4 != 0) {
-      fail_argument("a gemm_i8 weight needs a multiple of 4 channels per group, got " + std::to_string(channels_) +
+      fail_argument("a gemm_i8 or gemm_i4 weight needs a multiple of 4 channels per group, got " + std::to_string(channels_) +
                     "; store it as gemm_f16");
     }
     q_stride_ = (channels_ + kGroup - 1) / kGroup * kGroup;
@@ -71,7 +69,7 @@ class Conv final : public Op {
     const Job job = bind(context);
     std::memset(context.scratch, 0, zero_bytes());
     const int64_t rows = job.to.width, lines = job.to.batch * job.to.height, threads = context.pool->size();
-    const double work = static_cast<double>(lines * rows) * static_cast<double>(outputs_ * weight_->dims[1]);
+    const double work = static_cast<double>(lines * rows) * static_cast<double>(outputs_ * weight_.inputs());
     if (quantized_) quantize(context, job, job.all, work < 32768);
     // Blocks of rows where there are many, else blocks of outputs: weights are then read once.
     const int64_t pairs = lines * groups_, panels = (outputs_ / groups_ + kPanel - 1) / kPanel;
@@ -159,16 +157,17 @@ class Conv final : public Op {
     window.lines = static_cast<int>(geometry_.down.taps), window.line_rows = line_rows;
     const int64_t entry = part.line / job.to.height * job.from.pixels();
     const int rows = static_cast<int>(part.rows), channels = static_cast<int>(channels_), count = static_cast<int>(n);
-    const int64_t k = weight_->dims[1], x_stride = channels_ * groups_;
+    const int64_t k = weight_.inputs(), x_stride = channels_ * groups_;
     const float* x = job.x + entry * x_stride + part.group * channels_;
-    if (weight_->encoding != Encoding::kGemmI8) {
+    if (weight_.encoding() != Encoding::kGemmI8) {
       const Rows some{x, x_stride, window, channels, rows, panel, count, epilogue, y, y_stride};
       return joins_taps() ? multiply_joined(kernels, some) : multiply_floats(kernels, some);
     }
     const int64_t at = part.group * job.all + entry, panels = (outputs_ + kPanel - 1) / kPanel;
     const QuantizedRows q{job.q + at * q_stride_, q_stride_, job.scale + at, job.sum + at * (q_stride_ / kGroup)};
-    kernels.conv_i8(&q, &window, rows, channels, weight_->data + panels * 64 + panel * (k / 4) * 64,
-                    reinterpret_cast<const float*>(weight_->data) + panel * kPanel, count, &epilogue, y, y_stride);
+    const uint8_t* weight = weight_.data(kernels);
+    kernels.conv_i8(&q, &window, rows, channels, weight + panels * 64 + panel * (k / 4) * 64,
+                    reinterpret_cast<const float*>(weight) + panel * kPanel, count, &epilogue, y, y_stride);
   }
 
   /// Operands of a convolution with float weights.
@@ -194,14 +193,14 @@ class Conv final : public Op {
   };
 
   void multiply_floats(const Kernels& kernels, const Rows& r) const {
-    const int64_t first = r.panel * weight_->dims[1] * kPanel;
+    const int64_t first = r.panel * weight_.inputs() * kPanel;
     if (r.count <= 0) return;
-    if (weight_->encoding == Encoding::kGemmF32) {
+    if (weight_.encoding() == Encoding::kGemmF32) {
       kernels.conv_f32(r.x, r.x_stride, &r.window, r.count, r.channels,
-                       reinterpret_cast<const float*>(weight_->data) + first, r.outputs, &r.epilogue, r.y, r.y_stride);
+                       reinterpret_cast<const float*>(weight_.data(kernels)) + first, r.outputs, &r.epilogue, r.y, r.y_stride);
     } else {
       kernels.conv_f16(r.x, r.x_stride, &r.window, r.count, r.channels,
-                       reinterpret_cast<const uint16_t*>(weight_->data) + first, r.outputs, &r.epilogue, r.y,
+                       reinterpret_cast<const uint16_t*>(weight_.data(kernels)) + first, r.outputs, &r.epilogue, r.y,
                        r.y_stride);
     }
   }
@@ -271,7 +270,7 @@ class Conv final : public Op {
   PictureGeometry geometry_;
   int64_t groups_;
   Activation activation_;
-  const TensorEntry* weight_;
+  ConvWeight weight_;
   int64_t outputs_ = 0, channels_ = 0, q_stride_ = 0;  // channels: of one group
   bool quantized_ = false;
 };

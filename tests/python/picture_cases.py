@@ -24,7 +24,7 @@ WINDOWS = {
 
 
 def pictures() -> Iterator[Case]:
-    for precision in ("f32", "f16", "int8"):
+    for precision in ("f32", "f16", "int8", "int4"):
         for note, attributes in WINDOWS.items():
             taps = attributes["kernel"][0] * attributes["kernel"][1]
             w, bias = Fixed(floats(19, 8 * taps), precision), Fixed(floats(19))
@@ -34,7 +34,7 @@ def pictures() -> Iterator[Case]:
         operands = [floats(1, 20, 60, 36), w, Fixed(floats(70)), floats(1, 20, 60, 70)]
         yield Case("conv2d", f"{precision}-large", operands, {**WINDOWS["same"], "activation": "silu"})
         for groups, n in ((2, 32), (3, 12), (9, 9)):
-            if precision == "int8" and 36 // groups % 4:
+            if precision in ("int8", "int4") and 36 // groups % 4:
                 continue
             w = Fixed(floats(n, 9 * 36 // groups) / 4, precision)
             operands = [floats(2, 5, 6, 36), w, Fixed(floats(n)), floats(2, 5, 6, n)]

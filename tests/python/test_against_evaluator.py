@@ -15,8 +15,7 @@ import pytest
 import time_cases
 from pocketuni_tools.evaluate import evaluate
 from pocketuni_tools.ir import OPS, Graph, Value
-from pocketuni_tools.packing import unpack
-from pocketuni_tools.writer import pack_constant, tensor_role, write_model
+from pocketuni_tools.writer import as_read, pack_constant, tensor_role, write_model
 
 core = pytest.importorskip("pocketuni._core", reason="the extension module is not built")
 
@@ -64,10 +63,12 @@ def run_everywhere(graph, inputs, precisions, path):
 
 def expected(graph, inputs, precisions):
     """The evaluator's outputs, with weights as the file stores them."""
-    stored = {
-        name: unpack(pack_constant(array, tensor_role(graph, name), precisions.get(name, "f32"))).reshape(array.shape)
+    packed = {
+        name: pack_constant(array, tensor_role(graph, name), precisions.get(name, "f32"))
         for name, array in graph.constants.items()
     }
+    read = as_read(graph, packed)
+    stored = {name: read[name].reshape(array.shape) for name, array in graph.constants.items()}
     quantized = {name for name, precision in precisions.items() if precision in ("int8", "int4")}
     return evaluate(graph, inputs, constants=stored, quantized=quantized)
 

@@ -131,6 +131,9 @@ CASES = [
     Case("Resize-repeated", "x:f[n,3,t,4]", """y = Resize<mode="nearest",
          coordinate_transformation_mode="asymmetric", nearest_mode="floor">(x, , s)""",
          {"s": np.float32([1, 1, 2, 3])}),
+    *(Case(f"Resize-dynamic-{mode}-{at}", "x:f[n,2,t,k]",
+           f'y = Resize<mode="{mode}", coordinate_transformation_mode="{at}">(x, , s)', {"s": np.float32([1, 1, 2, 3])})
+      for mode in ("linear", "cubic", "nearest") for at in ("half_pixel", "asymmetric", "pytorch_half_pixel")),
     Case("Resize-linear", "x:f[n,3,5,4]", 'y = Resize<mode="linear">(x, , s)', {"s": np.float32([1, 1, 2.5, 0.5])}),
     Case("Pad-reflect", "x:f[n,3,t]", 'y = Pad<mode="reflect">(x, p)', {"p": np.array([0, 0, 2, 0, 0, 1])}),
     *(Case(f"{op}-{flags}", "x:f[t,n,4] h:f[2,n,3]", f"""a, b{more} =

@@ -21,9 +21,9 @@ from .import_onnx_file import import_onnx_file, made_up
 from .ir import Graph
 from .onnx_states import read_numbers
 from .pack import told
-from .packing import unpack
 from .reader import Contents, read_model
 from .report import errors
+from .writer import as_read
 
 INTEGER = ("gemm_i8", "gemm_i4")
 
@@ -57,7 +57,8 @@ def layers(contents: Contents, source: Graph, feeds: Sequence[Mapping[str, np.nd
         known = "; ".join(f"{graph.name}: {', '.join(graph.inputs)}" for graph in contents.towers)
         raise ValueError(f"no tower takes the inputs {', '.join(source.inputs)}; the file has {known}")
     graph = fitting[0]
-    stored = {name: unpack(contents.packed[name]).reshape(array.shape) for name, array in graph.constants.items()}
+    read = as_read(graph, contents.packed)
+    stored = {name: read[name].reshape(array.shape) for name, array in graph.constants.items()}
     rounded = [name for name in stored if contents.packed[name].encoding in INTEGER]
     runs = [(values_of(graph, feed, stored, rounded), values_of(source, feed, source.constants, ())) for feed in feeds]
     for node in graph.nodes:

@@ -10,8 +10,12 @@ import numpy as np
 
 from .onnx_index import gather
 from .onnx_ops import axis_of, join
+from .onnx_shapes import positions
 from .onnx_sizes import Size
 from .onnx_walk import Call, Importer, Known, Operand, handles
+
+# Coordinates that lie alike around every element of the source, where all are enlarged by a whole number.
+PERIODIC = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "asymmetric")
 
 
 @dataclass
@@ -84,13 +88,40 @@ def wanted(b: Importer, call: Call, axes: list[int]) -> tuple[list[int], list[fl
 
 
 def repeated(b: Importer, call: Call, x: Operand, axis: int, rule: Rule, scale: float) -> Operand:
-    """Along a dynamic dimension: every element so many times."""
-    if rule.mode != "nearest" or scale != int(scale) or scale < 1:
-        raise call.unsupported(f"mode {rule.mode!r} and scale {scale} along a dynamic dimension")
-    times, shape = Size(int(scale)), b.shape(x)
-    x = b.reshape(x, (*shape[: axis + 1], Size(1), *shape[axis + 1 :]))
-    x = b.expand(x, (*shape[: axis + 1], times, *shape[axis + 1 :]))
-    return b.reshape(x, (*shape[:axis], shape[axis] * times, *shape[axis + 1 :]))
+    """Along a dynamic dimension, by a whole number: element i gives so many elements, each a sum of those around i with
+    weights that are the same for every i; what lies outside counts as the element at that end."""
+    times = int(scale)
+    if scale != times or scale < 1 or rule.coordinates not in PERIODIC or rule.exclude:
+        raise call.unsupported(f"mode {rule.mode!r}, {rule.coordinates!r}, scale {scale} along a dynamic dimension")
+    if b.dtype(x) != "float32" and rule.mode != "nearest":
+        raise call.unsupported("integers")
+    middle = 8  # any element that is far from both ends
+    indices, weights, _ = table(rule, 2 * middle, 2 * middle * times, scale, None)
+    indices, weights = (array[middle * times :][:times] for array in (indices - middle, weights))
+    length, result = b.shape(x)[axis], None
+    for offset, weight in zip(indices.T, weights.T, strict=True):  # of the elements that come from one, [times] each
+        if not weight.any():
+            continue
+        part: Operand = gather(b, x, neighbours(b, length, offset), axis)
+        if (weight != 1).any():
+            row = b.expand(Known(weight.astype(np.float32)[None]), (length, Size(times)))
+            frame = (length * Size(times), *[Size(1)] * (b.rank(x) - axis - 1))
+            part = join(b, "mul", part, b.reshape(row, frame))
+        result = part if result is None else join(b, "add", result, part)
+    return x if result is None else result
+
+
+def neighbours(b: Importer, length: Size, offsets: np.ndarray) -> Operand:
+    """For each i below `length`, i + each of the offsets, cut to what lies below it: [length * offsets]."""
+    at = positions(b, length)
+    moved: Operand = b.reshape(at, (length, Size(1)))
+    moved = join(b, "add", moved, Known(offsets.astype(np.int64)[None]))
+    if offsets.min() < 0:
+        moved = join(b, "maximum", moved, b.number(0, "int64"))
+    if offsets.max() > 0:
+        last = b.emit("argmax", [b.cast(at, "float32")], "int64", (Size(1),), axis=0, keepdims=1)
+        moved = join(b, "minimum", moved, last)
+    return b.reshape(moved, (length * Size(len(offsets)),))
 
 
 def source_places(rule: Rule, old: int, new: int, scale: float, region: tuple[float, float] | None) -> np.ndarray:

@@ -23,15 +23,15 @@ from .packing import (
     Packed,
     pack_gemm_int4,
     pack_gemm_int8,
-    unpack,
 )
 from .progress import Progress
 from .source import Feed, Tower
-from .writer import WEIGHT_ROLES, pack_constant, tensor_role, usable_precision
+from .writer import WEIGHT_ROLES, as_read, pack_constant, tensor_role, usable_precision
 
 PLANS = ("fp32", "fp16", "int8", "int4", "auto")
 PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4"}
-SMALL = 4096  # elements; below, rounding saves nothing worth an error
+SMALL = 512  # elements; below, rounding saves nothing worth an error
+FEW = 16  # outputs; with fewer, int8 is no faster than float, and what has few outputs is often the result itself
 ROWS = 8192  # calibration rows that one weight is rounded on
 INTEGER = ("gemm_i8", "gemm_i4")
 
@@ -43,7 +43,7 @@ def weights_of(graph: Graph) -> dict[str, str]:
     for node in graph.nodes:
         if node.op in WEIGHT_ROLES and node.inputs[1] in graph.constants:
             array = graph.constants[node.inputs[1]]
-            if array.ndim == 2 and array.size >= SMALL and array.dtype == np.float32:
+            if array.ndim == 2 and array.size >= SMALL and len(array) >= FEW and array.dtype == np.float32:
                 roles[node.inputs[1]] = tensor_role(graph, node.inputs[1])
     return {name: role for name, role in roles.items() if role != "plain"}
 
@@ -108,7 +108,7 @@ def round_tower(
     packed = {name: item for name, item in done.items() if name in graph.constants}
     progress.expect(len(choice.keys() - packed.keys()))
     roles = weights_of(graph)
-    seen = {name: unpack(item) for name, item in packed.items()}
+    seen = as_read(graph, packed)
     integer = {name for name, item in packed.items() if item.encoding in INTEGER}
     run = Forward(graph, feeds)
     for node in graph.nodes:
@@ -120,7 +120,7 @@ def round_tower(
             if role == "gemm" and feeds and precision in ("int8", "int4"):
                 x = rows_of(run, node)
             packed[name] = round_weight(array, role, precision, x)
-            seen[name] = unpack(packed[name])
+            seen |= as_read(graph, {name: packed[name]})
             if packed[name].encoding in INTEGER:
                 integer.add(name)
             progress.tick(f"rounding to {precision}")

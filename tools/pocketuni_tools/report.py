@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .evaluate import evaluate
-from .packing import Packed, unpack
+from .packing import Packed
 from .source import Outputs, Tower
+from .writer import as_read
 
 
 def errors(got: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
@@ -44,7 +45,7 @@ def stack(results: Sequence[Outputs], name: str) -> np.ndarray:
 
 def outputs_as_stored(tower: Tower, packed: Mapping[str, Packed]) -> list[Outputs]:
     """The outputs for `tower.checks` with the weights as stored and activations rounded as the runtime does."""
-    constants = {name: unpack(item) for name, item in packed.items() if name in tower.graph.constants}
+    constants = as_read(tower.graph, packed)
     integer = {name for name, item in packed.items() if item.encoding in ("gemm_i8", "gemm_i4")}
     return [evaluate(tower.graph, feed, constants=constants, quantized=integer) for feed in tower.checks]
 

@@ -14,19 +14,30 @@ from typing import Any
 import numpy as np
 
 from .forward import Forward
-from .packing import Packed, unpack
+from .ir import Graph
+from .packing import Packed
 from .progress import Progress
 from .quantize import INTEGER, possible, round_tower, weights_of
 from .report import cosines, stack
 from .source import Outputs, Tower
+from .writer import as_read
 
 TARGET = 0.99  # mean cosine of the worst output
 MARGIN = 0.0025  # texts for which it was not measured do a little worse
 TRIES = 4
 
 
+def difference(got: np.ndarray, wanted: np.ndarray) -> float:
+    """1 - the mean cosine of rows [n, width]. Rows of one number, a probability perhaps, all have the cosine 1: there it is
+    the largest difference, as a part of the largest number."""
+    if wanted.shape[-1] > 1:
+        return 1 - float(np.mean(cosines(got, wanted)))
+    largest = float(np.abs(wanted).max(initial=0))
+    return float(np.abs(got - wanted).max(initial=0)) / largest if largest > 0 else 0.0
+
+
 class Measure:
-    """1 - cosine of outputs against the exact ones on `tower.checks`, for weights as packed."""
+    """The `difference` of outputs from the exact ones on `tower.checks`, for weights as packed."""
 
     def __init__(self, tower: Tower):
         self.graph, self.feeds = tower.graph, tower.checks
@@ -38,18 +49,15 @@ class Measure:
 
     def error(self, got: list[Outputs]) -> float:
         """Of the worst output."""
-        values = [float(np.mean(cosines(stack(got, name), stack(self.wanted, name)))) for name in self.names]
-        return 1 - min(values, default=1.0)
+        return max((difference(stack(got, name), stack(self.wanted, name)) for name in self.names), default=0.0)
 
     def of(self, packed: Mapping[str, Packed]) -> float:
-        return self.error(self.start().finish(*as_run(packed)))
+        return self.error(self.start().finish(*as_run(self.graph, packed)))
 
 
-def as_run(packed: Mapping[str, Packed]) -> tuple[dict[str, np.ndarray], set[str]]:
+def as_run(graph: Graph, packed: Mapping[str, Packed]) -> tuple[dict[str, np.ndarray], set[str]]:
     """Weights as the kernels see them, and those that round their activations."""
-    return {name: unpack(item) for name, item in packed.items()}, {
-        name for name, item in packed.items() if item.encoding in INTEGER
-    }
+    return as_read(graph, packed), {name for name, item in packed.items() if item.encoding in INTEGER}
 
 
 def harms(
@@ -60,13 +68,13 @@ def harms(
     progress: Progress,
 ) -> dict[str, float]:
     """The error of the outputs when one weight alone is taken from `other` instead of `base`."""
-    weights, integer = as_run(base)
+    weights, integer = as_run(measure.graph, base)
     run, result = measure.start(), {}
     progress.expect(len(names))
     for node in measure.graph.nodes:
         for name in node.inputs:
             if name in names and name not in result:
-                changed, rounds = as_run({name: other[name]})
+                changed, rounds = as_run(measure.graph, {name: other[name]})
                 got = run.fork().finish(weights | changed, integer - {name} | rounds)
                 result[name] = measure.error(got)
                 progress.tick("measuring sensitivity")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .ir import DTYPES, Graph, Node
+from .meanings import round_rows
 from .packing import (
     ENCODINGS,
     Packed,
@@ -26,6 +27,7 @@ from .packing import (
     pack_rows_int8,
     quantize_int4,
     quantize_int8,
+    unpack,
 )
 
 MAGIC = b"\x89PUNI\r\n\x1a"
@@ -63,15 +65,28 @@ def tensor_role(graph: Graph, name: str) -> str:
     return roles.pop() if roles else "plain"
 
 
+def as_read(graph: Graph, packed: Mapping[str, Packed]) -> dict[str, np.ndarray]:
+    """The constants of `graph` among `packed`, as its operators read them. It is what `unpack` gives, but that
+    convolutions round the weights of an output from int4 to int8, as the runtime rounds a row of activations."""
+    rounded = {node.inputs[1] for node in graph.nodes if node.op in CONVOLUTIONS}
+    arrays = {name: unpack(item) for name, item in packed.items() if name in graph.constants}
+    for name in rounded & arrays.keys():
+        if packed[name].encoding == "gemm_i4":
+            whole, scale = round_rows(arrays[name])
+            arrays[name] = whole * scale
+    return arrays
+
+
 def usable_precision(graph: Graph, name: str, precision: str) -> str:
-    """The precision asked for, or the next finer one that every reader of the constant can use: convolutions and
-    recurrent operators take no int4, and convolutions int8 only where the channels of a group are a multiple of 4."""
+    """The precision asked for, or the next finer one that every reader of the constant can use: convolutions over time
+    and recurrent operators take no int4, and convolutions int8 and int4 only where the channels of a group are a
+    multiple of 4."""
     for node in graph.nodes:
         if precision not in ("int8", "int4") or len(node.inputs) < 2 or node.inputs[1] != name:
             continue
         if node.op in CONVOLUTIONS:
             width = graph.constants[name].shape[1] // taps_of_row(node)
-            precision = "f16" if width % 4 else "int8"
+            precision = "f16" if width % 4 else precision if node.op == "conv2d" else "int8"
         elif node.op in RECURRENT:
             precision = "int8"
     return precision
