@@ -25,7 +25,7 @@ for name in "$@"; do
   mkdir -p "$corpus"
   run=("$targets/fuzz_$name")
   [ "$name" = onnx ] && run=(python tests/tools/fuzz_onnx.py)
-  common=(-max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -print_final_stats=1
+  common=(-max_total_time="$seconds" -rss_limit_mb=4096 -timeout=60 -print_final_stats=1
     -artifact_prefix="$targets/finding-$name-")
   [ -f "tests/fuzz/$name.dict" ] && common+=(-dict="tests/fuzz/$name.dict")
   # shellcheck disable=SC2086

@@ -72,17 +72,34 @@ void SentenceSplitter::finish() { finished_ = true; }
 
 std::optional<Sentence> SentenceSplitter::next() {
   while (read_char()) {
-    const size_t cut = append(incoming_.text[read_], incoming_.begin[read_], incoming_.end[read_]);
-    ++read_;
-    if (cut == kNone) continue;
-    Sentence sentence = take(cut);
-    if (is_speakable(sentence.text.text)) return sentence;
+    std::optional<Sentence> sentence = take_char();
+    if (sentence && is_speakable(sentence->text.text)) return sentence;
   }
   if (!finished_ || folded_.size() == 0) return std::nullopt;
   Sentence sentence = take(folded_.size());
-  newlines_ = 2;
+  marks_.newlines = 2;
   if (is_speakable(sentence.text.text)) return sentence;
   return std::nullopt;
+}
+
+/// Moves incoming_[read_] into the sentence; gives the sentence when the char ends it. When memory runs out everything
+/// is as before, so that the next call reads on without a gap.
+std::optional<Sentence> SentenceSplitter::take_char() {
+  const Marks marks = marks_;
+  const size_t size = folded_.size(), read = read_;
+  const char last = size > 0 ? folded_.text.back() : '\0';
+  try {
+    const size_t cut = append(incoming_.text[read_], incoming_.begin[read_], incoming_.end[read_]);
+    ++read_;
+    if (cut == kNone) return std::nullopt;
+    return take(cut);
+  } catch (...) {
+    folded_.cut(size);
+    if (size > 0) folded_.text.back() = last;
+    marks_ = marks;
+    read_ = read;
+    throw;
+  }
 }
 
 /// Makes incoming_[read_] the next folded char; false when the bytes are used up.
@@ -99,9 +116,10 @@ bool SentenceSplitter::read_char() {
     if (length == 0) return false;
     chars.clear();
     fold(code, &chars);
-    incoming_ = {};
+    FoldedText incoming;
+    for (char c : chars) incoming.append(c, offset_, offset_ + length);
+    incoming_ = std::move(incoming);
     read_ = 0;
-    for (char c : chars) incoming_.append(c, offset_, offset_ + length);
     consumed_ += length;
     offset_ += length;
   }
@@ -113,11 +131,11 @@ size_t SentenceSplitter::append(char c, uint64_t begin, uint64_t end) {
   if (is_space(c)) {
     append_space(c, begin, end);
     const size_t size = folded_.size();
-    if (ambiguous_ > 0) {
+    if (marks_.ambiguous > 0) {
       const size_t cut = cut_of_ambiguous();
       if (cut != kNone) return cut;
     }
-    if (markup_length_ > 0 || size < 2 || !is_terminal(folded_.text[size - 2])) return kNone;
+    if (marks_.markup_length > 0 || size < 2 || !is_terminal(folded_.text[size - 2])) return kNone;
     // Certain without the next word: what follows cannot turn this into an abbreviation.
     return sentence_ends(size - 1, '\0') == End::kYes ? size - 1 : kNone;
   }
@@ -125,8 +143,9 @@ size_t SentenceSplitter::append(char c, uint64_t begin, uint64_t end) {
   track_markup();
   const size_t last = folded_.size() - 1;
   size_t cut = kNone;
-  if (ambiguous_ > 0 && !is_letter(c)) cut = cut_of_ambiguous();
-  if (cut == kNone && markup_length_ == 0 && last > 0 && is_space(folded_.text[last - 1])) cut = cut_at_space(last - 1);
+  if (marks_.ambiguous > 0 && !is_letter(c)) cut = cut_of_ambiguous();
+  if (cut == kNone && marks_.markup_length == 0 && last > 0 && is_space(folded_.text[last - 1]))
+    cut = cut_at_space(last - 1);
   if (cut == kNone && folded_.size() > kSentenceLength) cut = cut_of_long();
   return cut;
 }
@@ -134,7 +153,7 @@ size_t SentenceSplitter::append(char c, uint64_t begin, uint64_t end) {
 /// Runs of spaces become one char: '\f' when they hold a blank line, else '\n' when they hold a line's end, else ' '.
 void SentenceSplitter::append_space(char c, uint64_t begin, uint64_t end) {
   if (folded_.size() == 0) {
-    newlines_ += c == '\n' ? 1 : c == '\f' ? 2 : 0;
+    marks_.newlines += c == '\n' ? 1 : c == '\f' ? 2 : 0;
     return;
   }
   char& last = folded_.text.back();
@@ -152,12 +171,12 @@ void SentenceSplitter::track_markup() {
   const auto ends_with = [&](std::string_view tail) {
     return text.size() >= tail.size() && text.substr(text.size() - tail.size()) == tail;
   };
-  if (markup_length_ == 0) {
-    if (ends_with("[[") || ends_with("<break")) markup_length_ = 1;
-  } else if (ends_with("]]") || ends_with(">") || markup_length_ == kMarkupLength) {
-    markup_length_ = 0;
+  if (marks_.markup_length == 0) {
+    if (ends_with("[[") || ends_with("<break")) marks_.markup_length = 1;
+  } else if (ends_with("]]") || ends_with(">") || marks_.markup_length == kMarkupLength) {
+    marks_.markup_length = 0;
   } else {
-    ++markup_length_;
+    ++marks_.markup_length;
   }
 }
 
@@ -166,18 +185,18 @@ size_t SentenceSplitter::cut_at_space(size_t space) {
   const std::string& text = folded_.text;
   const char kind = text[space], before = space > 0 ? text[space - 1] : ' ', next = text[space + 1];
   if (kind == '\f' || (kind == '\n' && line_ends(space, next))) return space;
-  if (kind == '\n') line_start_ = space + 1;
+  if (kind == '\n') marks_.line_start = space + 1;
   const End end = sentence_ends(space, next);
   if (end == End::kYes) return space;
-  if (end == End::kUnsure) ambiguous_ = space;
-  last_space_ = space;
-  if (is_clause_end(before)) last_clause_ = space;
+  if (end == End::kUnsure) marks_.ambiguous = space;
+  marks_.last_space = space;
+  if (is_clause_end(before)) marks_.last_clause = space;
   return is_clause_end(before) && space >= kClauseLength ? space : kNone;
 }
 
 bool SentenceSplitter::line_ends(size_t newline, char next) const {
   if (is_bullet(next)) return true;
-  if (newline - line_start_ >= kShortLine) return false;
+  if (newline - marks_.line_start >= kShortLine) return false;
   return is_upper(next) || is_digit(next) || next == '"';
 }
 
@@ -208,7 +227,7 @@ SentenceSplitter::End SentenceSplitter::sentence_ends(size_t space, char next) c
 }
 
 size_t SentenceSplitter::cut_of_ambiguous() {
-  const size_t space = std::exchange(ambiguous_, 0);
+  const size_t space = std::exchange(marks_.ambiguous, 0);
   size_t from = space + 1;
   while (from < folded_.size() && !is_letter(folded_.text[from])) ++from;
   if (from + 1 >= folded_.size()) return kNone;
@@ -217,9 +236,10 @@ size_t SentenceSplitter::cut_of_ambiguous() {
 }
 
 size_t SentenceSplitter::cut_of_long() const {
-  if (last_clause_ >= kClauseLength / 2) return last_clause_;
-  if (last_space_ > 0) return last_space_;
-  return markup_length_ > 0 ? folded_.size() - markup_length_ - 5 : kSentenceLength;  // 5: "<break" before it
+  if (marks_.last_clause >= kClauseLength / 2) return marks_.last_clause;
+  if (marks_.last_space > 0) return marks_.last_space;
+  return marks_.markup_length > 0 ? folded_.size() - marks_.markup_length - 5
+                                  : kSentenceLength;  // 5: "<break" before it
 }
 
 /// Takes the sentence before `cut`; what is behind it will be read again.
@@ -229,7 +249,7 @@ Sentence SentenceSplitter::take(size_t cut) {
   while (end > 0 && is_space(folded_.text[end - 1])) --end;
   sentence.text = folded_.slice(0, end);
   std::replace_if(sentence.text.text.begin(), sentence.text.text.end(), is_space, ' ');
-  sentence.paragraph_start = newlines_ > 1;
+  sentence.paragraph_start = marks_.newlines > 1;
   sentence.cut = cut < folded_.size() && !is_space(folded_.text[cut]);
   sentence.cut |= cut < folded_.size() && end > 0 && sentence_ends(cut, 'A') == End::kNo && folded_.text[cut] == ' ';
 
@@ -240,7 +260,7 @@ Sentence SentenceSplitter::take(size_t cut) {
   incoming_ = std::move(rest);
   read_ = 0;
   folded_ = {};
-  newlines_ = line_start_ = last_space_ = last_clause_ = ambiguous_ = markup_length_ = 0;
+  marks_ = {};
   return sentence;
 }
 

@@ -36,6 +36,17 @@ class SentenceSplitter {
   enum class End { kNo, kYes, kUnsure };
   static constexpr size_t kNone = static_cast<size_t>(-1);
 
+  /// What was seen in the sentence being read.
+  struct Marks {
+    size_t newlines = 0;       // before its first char
+    size_t line_start = 0;     // index in folded_
+    size_t last_space = 0;     // where a sentence that grows too long may be cut; 0: nowhere
+    size_t last_clause = 0;    // the same, behind a comma, semicolon, colon or dash
+    size_t ambiguous = 0;      // the space behind an abbreviation that may end the sentence; 0: none
+    size_t markup_length = 0;  // chars since "[[" or "<break" opened; 0: outside
+  };
+
+  std::optional<Sentence> take_char();
   bool read_char();
   size_t append(char c, uint64_t begin, uint64_t end);
   void append_space(char c, uint64_t begin, uint64_t end);
@@ -55,13 +66,8 @@ class SentenceSplitter {
   FoldedText incoming_;  // folded, from read_ on not yet appended
   size_t read_ = 0;
 
-  FoldedText folded_;         // the sentence being read
-  size_t newlines_ = 0;       // before its first char
-  size_t line_start_ = 0;     // index in folded_
-  size_t last_space_ = 0;     // where a sentence that grows too long may be cut; 0: nowhere
-  size_t last_clause_ = 0;    // the same, behind a comma, semicolon, colon or dash
-  size_t ambiguous_ = 0;      // the space behind an abbreviation that may end the sentence; 0: none
-  size_t markup_length_ = 0;  // chars since "[[" or "<break" opened; 0: outside
+  FoldedText folded_;  // the sentence being read
+  Marks marks_;        // in it
 };
 
 }  // namespace pocketuni

@@ -221,6 +221,12 @@ void FoldedText::append(char c, uint64_t from, uint64_t to) {
   end.push_back(to);
 }
 
+void FoldedText::cut(size_t size) {
+  text.resize(std::min(size, text.size()));
+  begin.resize(std::min(size, begin.size()));
+  end.resize(std::min(size, end.size()));
+}
+
 FoldedText FoldedText::slice(size_t from, size_t to) const {
   FoldedText part;
   part.text = text.substr(from, to - from);

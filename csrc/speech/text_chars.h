@@ -46,6 +46,8 @@ struct FoldedText {
 
   size_t size() const { return text.size(); }
   void append(char c, uint64_t from, uint64_t to);
+  /// Drops what is behind the first `size` chars, of a last one that was appended in part too.
+  void cut(size_t size);
   FoldedText slice(size_t from, size_t to) const;
 };
 
