@@ -8,7 +8,11 @@ set(avx2 -mavx2 -mfma -mf16c)
 set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni)
 foreach(source IN LISTS kernel_sources)
   get_filename_component(name ${source} NAME_WE)
+  # No exception passes through arithmetic, so nothing has to know how its frames unwind.
   set(flags -O2)
+  if(name MATCHES "avx|neon")
+    list(APPEND flags -fno-exceptions -fno-unwind-tables -fno-asynchronous-unwind-tables)
+  endif()
   if(processor MATCHES "x86_64|amd64")
     if(name MATCHES "avx512")
       list(APPEND flags ${avx512})
@@ -27,6 +31,9 @@ endforeach()
 
 # What does no arithmetic on arrays is compiled for size: it is two thirds of it then, and no slower to the ear or eye.
 file(GLOB small_sources csrc/format/*.cc csrc/graph/*.cc csrc/speech/*.cc csrc/lm/*.cc csrc/api/*.cc)
+foreach(op attention attributes conv conv_window depthwise gemm_weight linear matmul registry transposed)
+  list(APPEND small_sources ${CMAKE_CURRENT_SOURCE_DIR}/csrc/ops/${op}.cc)  # those that only call kernels
+endforeach()
 list(FILTER small_sources EXCLUDE REGEX "/(audio_frames|excitation|fft|kv_cache|layer_chain|mel_frames|noise|pitch_meter|resample|row_tower)\\.cc$")
 set_source_files_properties(${small_sources} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-Os>")
 

@@ -191,7 +191,12 @@ void attend_rows(const AttentionBlock& block, int row) {
 template <int R>
 inline void attend_block(const AttentionBlock& block, int row, int rows) {
   if (rows == R) {
-    attend_rows<R>(block, row);
+    if constexpr (R > 4 && R % 2 == 1) {  // two bodies that there are anyway, instead of a large one more
+      attend_rows<R / 2 + 1>(block, row);
+      attend_rows<R / 2>(block, row + R / 2 + 1);
+    } else {
+      attend_rows<R>(block, row);
+    }
   } else if constexpr (R > 1) {
     attend_block<R - 1>(block, row, rows);
   }

@@ -49,18 +49,33 @@ inline void leave(const Output& out, Vec (&acc)[R][P], int row, int panel, int c
   }
 }
 
-template <int R, int P>
-PU_NOINLINE void write_curved(const Output& out, Vec (&acc)[R][P], int row, int panel, int cols) {
+// The whole epilogue of a tile acc[rows][panels] whose activation is a curve, which takes so long that loops over its
+// shape cost nothing.
+constexpr int kMostTileVecs = 32;
+PU_NOINLINE void write_curved(const Output& out, const Vec* acc, int rows, int panels, int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
-  float buffer[R * P * kPanel] = {};
-  Epilogue first, rest;
-  first.bias = e.bias == nullptr ? nullptr : e.bias + panel * kPanel;
-  leave(Output{&first, buffer, P * kPanel, nullptr}, acc, 0, 0, cols);
-  out.act_row(e.activation, buffer, R * P * kPanel);
-  PU_UNROLL
-  for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = load(buffer + i * kPanel);
-  rest.residual = e.residual, rest.residual_stride = e.residual_stride;
-  leave(Output{&rest, out.y, out.y_stride, nullptr}, acc, row, panel, cols);
+  const ptrdiff_t column = static_cast<ptrdiff_t>(panel) * kPanel;
+  float buffer[kMostTileVecs * kPanel];
+  for (int p = 0; p < panels; ++p) {
+    const int left = cols - p * kPanel;
+    Vec bias = set(0.0f);
+    if (e.bias != nullptr)
+      bias = left >= kPanel ? load(e.bias + column + p * kPanel)
+                            : load_part(e.bias + column + p * kPanel, left, set(0.0f));
+    for (int i = p; i < rows * panels; i += panels)
+      store(buffer + i * kPanel, e.bias == nullptr ? acc[i] : acc[i] + bias);
+  }
+  out.act_row(e.activation, buffer, rows * panels * kPanel);
+  for (int i = 0; i < rows * panels; ++i) {
+    const int r = i / panels, p = i % panels, left = cols - p * kPanel;
+    float* y = out.y + (row + r) * out.y_stride + column + p * kPanel;
+    Vec value = load(buffer + i * kPanel);
+    if (e.residual != nullptr) {
+      const float* residual = e.residual + (row + r) * e.residual_stride + column + p * kPanel;
+      value = value + (left >= kPanel ? load(residual) : load_part(residual, left, set(0.0f)));
+    }
+    left >= kPanel ? store(y, value) : store_part(y, value, left);
+  }
 }
 
 // A copy goes to the way out with a curve, so that the accumulators themselves stay in registers.
@@ -70,7 +85,8 @@ inline void store_conv_tile(const Output& out, Vec (&acc)[R][P], int row, int pa
   Vec copy[R][P];
   PU_UNROLL
   for (int i = 0; i < R * P; ++i) copy[i / P][i % P] = acc[i / P][i % P];
-  write_curved(out, copy, row, panel, cols);
+  static_assert(R * P <= kMostTileVecs, "the buffer of write_curved is too small");
+  write_curved(out, copy[0], R, P, row, panel, cols);
 }
 
 template <class W>

@@ -59,27 +59,30 @@ inline void leave(const Output& out, __m512 (&acc)[R][P], int row, int panel, in
   }
 }
 
-template <int R, int P>
-PU_NOINLINE void write_curved(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
+/// The whole epilogue of a tile acc[rows][panels] whose activation is a curve. Not a template: the curve takes so long
+/// that loops cost nothing, and a copy for each shape of a tile would be the larger part of some files.
+PU_NOINLINE void write_curved(const Output& out, __m512* acc, int rows, int panels, int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
-  alignas(64) float buffer[R * P * kPanel];
-  PU_UNROLL
-  for (int p = 0; p < P; ++p) {
-    const __mmask16 mask = lanes(cols - p * kPanel);
-    const float* from = e.bias + panel * kPanel + p * kPanel;
-    const __m512 bias = e.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, from);
-    PU_UNROLL
-    for (int r = 0; r < R; ++r) {
-      const __m512 value = e.bias == nullptr ? acc[r][p] : _mm512_add_ps(acc[r][p], bias);
-      _mm512_store_ps(buffer + (r * P + p) * kPanel, value);
+  const ptrdiff_t column = static_cast<ptrdiff_t>(panel) * kPanel;
+  for (int p = 0; e.bias != nullptr && p < panels; ++p) {
+    const __m512 bias = _mm512_maskz_loadu_ps(lanes(cols - p * kPanel), e.bias + column + p * kPanel);
+    for (int r = 0; r < rows; ++r) acc[r * panels + p] = _mm512_add_ps(acc[r * panels + p], bias);
+  }
+  out.act_row(e.activation, reinterpret_cast<float*>(acc), rows * panels * kPanel);
+  for (int r = 0; r < rows; ++r) {
+    float* y = out.y + (row + r) * out.y_stride + column;
+    const float* residual = e.residual == nullptr ? nullptr : e.residual + (row + r) * e.residual_stride + column;
+    for (int p = 0; p < panels; ++p, y += kPanel) {
+      const __mmask16 mask = lanes(cols - p * kPanel);
+      __m512 value = acc[r * panels + p];
+      if (residual != nullptr) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, residual + p * kPanel));
+      if (cols - p * kPanel >= kPanel) {  // see leave()
+        _mm512_storeu_ps(y, value);
+      } else {
+        _mm512_mask_storeu_ps(y, mask, value);
+      }
     }
   }
-  out.act_row(e.activation, buffer, R * P * kPanel);
-  PU_UNROLL
-  for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_load_ps(buffer + i * kPanel);
-  Epilogue rest;
-  rest.residual = e.residual, rest.residual_stride = e.residual_stride;
-  leave(Output{&rest, out.y, out.y_stride, nullptr}, acc, row, panel, cols);
 }
 
 /// The way out of a tile for any epilogue. A copy goes to the one with a curve, so that the accumulators themselves
@@ -90,7 +93,7 @@ inline void store_tile(const Output& out, __m512 (&acc)[R][P], int row, int pane
   __m512 copy[R][P];
   PU_UNROLL
   for (int i = 0; i < R * P; ++i) copy[i / P][i % P] = acc[i / P][i % P];
-  write_curved(out, copy, row, panel, cols);
+  write_curved(out, copy[0], R, P, row, panel, cols);
 }
 
 inline int32_t load_quad(const int8_t* q) {
