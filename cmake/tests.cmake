@@ -22,3 +22,6 @@ if(NOT POCKETUNI_PYTHON)
     target_link_libraries(${example} PRIVATE pocketuni)
   endforeach()
 endif()
+
+add_executable(limits bench/limits.cc)
+target_link_libraries(limits PRIVATE pocketuni_core)

@@ -1,0 +1,184 @@
+"""All benchmarks, one after the other: one Markdown page, one JSON file, and plots.
+
+    python bench/all.py --out build/bench [--only minilm voice ...] [--data ../shared/data]
+
+Each is a script of this folder that measures pocketuni and its peers interleaved in a process of its own; see there for
+what it needs. Before them, what this machine can do (limits.cc, built with CMake). One that fails or lacks a package is
+left out and said so; the exit status is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from machine import cpu_name
+
+HERE = Path(__file__).resolve().parent
+LENGTHS = ("1x16", "1x32", "1x64", "1x128", "1x256", "1x512", "8x128")
+Row = dict[str, str]
+
+
+@dataclass
+class Part:
+    """A script with its arguments, and what its tables are about."""
+
+    title: str
+    script: str
+    arguments: tuple[str, ...] = ()
+
+
+def parts(data: Path) -> dict[str, Part]:
+    """By name, in the order in which they run."""
+    speech = data / "speech/ljspeech"
+    recording = str(next(iter(sorted(speech.glob("*.opus"))), speech))
+    return {
+        "minilm": Part("Sentence embeddings", "minilm.py", ("--data", str(data), "--shapes", *LENGTHS)),
+        "voice": Part("The default voice", "voice.py"),
+        "clone": Part("Voices from recordings", "clone.py", (recording,)),
+        "pocket": Part("Pocket TTS", "pocket_speech.py"),
+        "onnx": Part("Vision and audio, one thread", "onnx_models.py", ("--threads", "1")),
+        "onnx2": Part("Vision and audio, two threads", "onnx_models.py", ("--threads", "2")),
+        "scaling": Part("Proportion", "scaling.py"),
+    }
+
+
+def tables(markdown: str) -> list[list[Row]]:
+    """The tables of a page, each a list of rows by the names of their columns."""
+    found: list[list[Row]] = []
+    names: list[str] | None = None
+    for line in markdown.splitlines():
+        if not line.startswith("|"):
+            names = None
+            continue
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if names is None:
+            names = cells
+            found.append([])
+        elif set(line) > set("|-"):
+            found[-1].append(dict(zip(names, cells, strict=False)))
+    return found
+
+
+def run(command: list[str], log: Path) -> str:
+    """What a command prints; its progress goes to a file. Raises CalledProcessError."""
+    with log.open("w") as stream:
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=stream, text=True, check=True).stdout
+
+
+def limits(out: Path) -> dict[str, Any]:
+    build = out / "limits"
+    source = ["-S", str(HERE.parent), "-B", str(build), "-DPOCKETUNI_TESTS=ON"]
+    run(["cmake", *source], out / "limits.log")
+    run(["cmake", "--build", str(build), "--target", "limits"], out / "limits.log")
+    return json.loads(run([str(build / "limits")], out / "limits.log"))
+
+
+def limits_table(found: dict[str, Any]) -> str:
+    lines = ["| | measured | of the limit |", "|---|---|---|"]
+    peak = found.get("int8_peak_gops")
+    if peak:
+        lines.append(f"| int8 products, one core | {peak} GOP/s | |")
+    if "float_peak_gflops" in found:
+        lines.append(f"| float products, one core | {found['float_peak_gflops']} GFLOP/s | |")
+    for name, value in found.items():
+        kind, _, number = name.rpartition("_")
+        if kind == "read_gb_s":
+            lines.append(f"| reading memory, threads: {number} | {value} GB/s | |")
+        elif kind == "int4_gemv_gb_s":
+            share = value / found[f"read_gb_s_{number}"]
+            lines.append(f"| int4 product of a row, 14336 x 4096, threads: {number} | {value} GB/s | {share:.0%} |")
+        elif kind == "int8_gemm_gops":
+            share = f"{value / peak:.0%}" if peak else ""
+            lines.append(f"| int8 product of {number} rows, 1024 x 1024, one thread | {value} GOP/s | {share} |")
+    return "\n".join(lines)
+
+
+def plot_lengths(rows: list[Row], path: Path) -> None:
+    """Latency by number of tokens, of each runtime, one thread and two."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [row for row in rows if row["shape"].startswith("1x")]
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), sharey=True)
+    for axis, threads in zip(axes, ("1", "2"), strict=True):
+        chosen = [row for row in rows if row["threads"] == threads]
+        lengths = [int(row["shape"][2:]) for row in chosen]
+        for name in rows[0]:
+            if name.startswith(("pocketuni", "ORT", "OpenVINO")):
+                axis.loglog(lengths, [float(row[name].split()[0]) for row in chosen], marker="o", label=name)
+        axis.set(title=f"MiniLM-L6, threads: {threads}", xlabel="tokens", ylabel="ms")
+    axes[0].legend()
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def plot_first_audio(rows: list[Row], path: Path) -> None:
+    """Time to the first audio by length of text."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    chosen = [row for row in rows if row[""].startswith("first audio of")]
+    lengths = [int(row[""].split()[3].replace(",", "")) for row in chosen]
+    figure, axis = pyplot.subplots(figsize=(6, 4))
+    axis.semilogx(lengths, [float(row["elapsed"].split()[0]) for row in chosen], marker="o")
+    axis.set(xlabel="characters of text", ylabel="ms to the first audio", ylim=(0, None))
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+PLOTS: dict[str, tuple[str, Callable[[list[Row], Path], None]]] = {
+    "minilm": ("latency.png", plot_lengths),
+    "voice": ("first_audio.png", plot_first_audio),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for bench.md, bench.json and the plots")
+    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared/data")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of limits, {', '.join(parts(Path()))}")
+    args = parser.parse_args()
+    chosen = args.only or ["limits", *parts(args.data)]
+    if unknown := set(chosen) - {"limits", *parts(args.data)}:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    page, figures, failed = [f"# {cpu_name()}, {time.strftime('%Y-%m-%d')}"], {}, []
+    if "limits" in chosen:
+        figures["limits"] = limits(args.out)
+        page += ["## Limits of the machine", limits_table(figures["limits"])]
+    for name, part in parts(args.data).items():
+        if name not in chosen:
+            continue
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            printed = run([sys.executable, str(HERE / part.script), *part.arguments], args.out / f"{name}.log")
+        except subprocess.CalledProcessError:
+            failed.append(name)
+            page += [f"## {part.title}", f"Not measured: see `{name}.log`."]
+            continue
+        figures[name] = tables(printed)
+        page += [f"## {part.title}", printed.strip()]
+        if name in PLOTS:
+            file, plot = PLOTS[name]
+            plot(figures[name][0], args.out / file)
+            page.append(f"![]({file})")
+    (args.out / "bench.md").write_text("\n\n".join(page) + "\n")
+    (args.out / "bench.json").write_text(json.dumps(figures, indent=1))
+    print("\n\n".join(page))
+    for name in failed:
+        print(f"bench: {name} failed; {args.out / name}.log says why", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
