@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,8 +54,8 @@ def run_arrays(model: Model, args: argparse.Namespace) -> int:
     try:
         with np.load(args.input, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{args.input} is not an .npz of arrays: {error}") from error
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):  # as NumPy fails on what is no .npz
+        raise ValueError(f"{args.input} is not an .npz of arrays (numpy.savez writes them)") from None
     outputs: dict[str, Any] = tower.run(**arrays)
     with AtomicFile(args.output) as out:
         np.savez(out.stream, **outputs)

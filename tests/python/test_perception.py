@@ -10,6 +10,7 @@ core = pytest.importorskip("pocketuni._core", reason="the extension module is no
 image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
 import pocketuni  # noqa: E402
+from pocketuni import pictures  # noqa: E402
 
 COLOURS = ["red", "green", "blue"]
 
@@ -92,6 +93,54 @@ def test_files_that_are_no_pictures_are_explained(model, tmp_path):
         model.see(tmp_path / "absent.png")
     with pytest.raises(ValueError, match="no tower takes audio"):
         model.hear(np.zeros(100, np.float32), 16000)
+
+
+def test_pictures_of_16_bits_keep_their_upper_8(model, tmp_path):
+    wide = np.full((5, 7), 0x80FF, np.uint16)
+    image.fromarray(wide).save(tmp_path / "wide.png")
+    for source in (image.fromarray(wide), image.fromarray(wide.astype(np.int32)), tmp_path / "wide.png"):
+        assert [label.probability for label in model.see(source)] == pytest.approx([1 / 3] * 3, abs=1e-6)
+    np.testing.assert_array_equal(pictures.read_picture(tmp_path / "wide.png"), np.full((5, 7), 0x80))
+    with pytest.raises(ValueError, match="expected 0 to 65535"):
+        model.see(image.fromarray(np.full((4, 4), 1 << 20, np.int32)))
+    with pytest.raises(ValueError, match="mode F"):
+        model.see(image.fromarray(np.zeros((4, 4), np.float32)))
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I;16"]
+)
+def test_pictures_of_any_mode_are_seen(model, mode):
+    assert sum(label.probability for label in model.see(image.new(mode, (3, 11)))) == pytest.approx(1, abs=1e-6)
+
+
+def test_pictures_are_turned_as_their_camera_says(tmp_path):
+    upright = image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6) * 10)
+    exif = image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    upright.transpose(image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(pictures.read_picture(tmp_path / "turned.png"), np.asarray(upright))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "gif", "tif", "webp"])
+def test_damaged_pictures_are_explained(model, ending, tmp_path):
+    """Cut off anywhere, or with bytes changed: a picture (decoders make up for much), or an error with the name."""
+    noise, path = np.random.default_rng(4).integers(0, 256, (24, 24, 3), np.uint8), tmp_path / f"picture.{ending}"
+    image.fromarray(noise).save(path)
+    data, random = path.read_bytes(), np.random.default_rng(6)
+    model.see(path)
+    faults = 0
+    for number in range(60):
+        broken = bytearray(data[: len(data) * (number % 20) // 20] if number < 20 else data)
+        for place in random.integers(0, max(len(broken), 1), 4 if number >= 20 else 0):
+            broken[place] ^= int(random.integers(1, 256))
+        path.write_bytes(broken)
+        try:
+            model.see(path)
+        except ValueError as error:
+            assert f"picture.{ending}" in str(error) or "pixels" in str(error)
+            faults += 1
+    assert faults >= 5
 
 
 def loudness(path, state=False):

@@ -139,8 +139,9 @@ def test_run_explains_what_it_cannot_do(tmp_path):
     write_wav(tmp_path / "empty.wav", np.zeros(0))
     (tmp_path / "text.wav").write_text("no sound")
     (tmp_path / "text.npz").write_text("no arrays")
+    (tmp_path / "zip.npz").write_bytes(b"PK\x03\x04 no arrays")
     said_of = {"empty.wav": "the recording is empty", "text.wav": "not a", "absent.wav": "No such file",
-               "text.npz": "is not an .npz of arrays"}  # fmt: skip
+               "text.npz": "is not an .npz of arrays", "zip.npz": "is not an .npz of arrays"}  # fmt: skip
     for name, message in said_of.items():
         said = command("run", tmp_path / "half.puni", "-i", tmp_path / name, "-o", tmp_path / "out.wav", code=1)
         assert message in said and said.count("\n") == 1

@@ -86,9 +86,16 @@ def test_what_cannot_be_read_is_explained(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no picture")
     with pytest.raises(ValueError, match="broken.png"):
         read_calibration(tmp_path, graph, settings)
-    (tmp_path / "arrays.npz").write_bytes(b"PK nothing")
-    with pytest.raises((ValueError, OSError), match="npz|zip"):
-        read_calibration(tmp_path / "arrays.npz", graph, settings)
+    for broken in (b"", b"nothing", b"PK\x03\x04 nothing", b"\x93NUMPY nothing"):
+        (tmp_path / "arrays.npz").write_bytes(broken)
+        with pytest.raises(ValueError, match="arrays.npz is not an .npz of arrays"):
+            read_calibration(tmp_path / "arrays.npz", graph, settings)
+    good = np.zeros((8, 3, 4, 5), np.float32)
+    for wrong, message in ((good[0, 0, 0, 0], "equally long"), (good.astype(str), "expected finite float32"),
+                           (good * np.nan, "expected finite"), (good[:0], "0 examples")):  # fmt: skip
+        np.savez(tmp_path / "arrays.npz", picture=wrong)
+        with pytest.raises(ValueError, match=message):
+            read_calibration(tmp_path / "arrays.npz", looker(8), settings)
     pytest.importorskip("soundfile", reason="the package soundfile is not installed")
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     graph = listener((1, 1000))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -42,16 +44,24 @@ def read_calibration(path: Path, graph: Graph, settings: Mapping[str, Any]) -> l
     return read_folder(path, graph, settings) if path.is_dir() else read_inputs(path, graph)
 
 
-def read_inputs(path: Path, graph: Graph) -> list[Feed]:
-    """An .npz with an array for each input, all of one length: their first axis counts examples."""
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not an .npz of arrays: {error}") from error
-    if arrays.keys() != set(graph.inputs) or len({len(array) for array in arrays.values()}) != 1:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):  # as NumPy fails on what is no .npz
+        raise ValueError(f"{path} is not an .npz of arrays (numpy.savez writes them)") from None
+
+
+def read_inputs(path: Path, graph: Graph) -> list[Feed]:
+    """An .npz with an array for each input, all of one length: their first axis counts examples."""
+    arrays = load_arrays(path)
+    lengths = {array.shape[:1] for array in arrays.values()}
+    if arrays.keys() != set(graph.inputs) or len(lengths) != 1 or () in lengths:
         shapes = {name: array.shape for name, array in arrays.items()}
         raise ValueError(f"{path} holds {shapes}, expected equally long arrays named {graph.inputs}")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+            raise ValueError(f"{path}: {name!r} is {array.dtype}, expected finite {graph.values[name].dtype}")
     fixed = [graph.values[name].shape[0] for name in graph.inputs if isinstance(graph.values[name].shape[0], int)]
     step, count = (fixed[0] if fixed else EXAMPLES_PER_FEED), len(next(iter(arrays.values())))
     if len(set(fixed)) > 1:

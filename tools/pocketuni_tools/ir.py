@@ -19,7 +19,8 @@ class UnsupportedOp(ValueError):
     """A source graph holds an operator that has no counterpart here: names the op, the node and its position."""
 
     def __init__(self, op: str, node: str, position: str):
-        super().__init__(f"operator {op} (node {node!r}, {position}) is not supported")
+        advice = "compute it outside of the model, or write it with operators that docs/onnx.md lists"
+        super().__init__(f"operator {op} (node {node!r}, {position}) is not supported: {advice}")
         self.op, self.node, self.position = op, node, position
 
 

@@ -296,7 +296,7 @@ class Importer:
         if not item.name or item.name in self.env:
             raise ValueError(f"{what} has no name of its own")
         if not item.type.HasField("tensor_type") or not item.type.tensor_type.HasField("shape"):
-            raise ValueError(f"{what} is not a tensor of known rank")
+            raise ValueError(f"{what} is not a tensor of known rank: export the model with the shapes of its inputs")
         shape: list[int | str] = []
         for axis, dim in enumerate(item.type.tensor_type.shape.dim):
             named = dim.dim_param and not dim.dim_param.startswith(OPAQUE)
