@@ -6,10 +6,10 @@
 namespace pocketuni {
 namespace {
 
-// Two accumulators a product: a tap's integer sum, and the float sum of taps, each with the scale of its own row. 6 x 2
-// of both, 2 weights and a broadcast are 27 registers; 8 x 1 leave room for the rows' places.
+// Two accumulators a product: a tap's integer sum, and the float sum of taps, each with the scale of its own row. 4 x 2
+// of both leave room for the places of the rows; with 6 x 2 GCC 12 spills accumulators in the innermost loop.
 struct Int8Conv {
-  static constexpr int kRows = 6, kPanels = 2, kGemvPanels = 4, kRowsOfOne = 8;
+  static constexpr int kRows = 4, kPanels = 2, kGemvPanels = 4, kRowsOfOne = 8;
   const QuantizedRows* x;
   const ConvWindow* window;
   int channels;
@@ -78,7 +78,7 @@ struct Int8Conv {
     for (int i = 0; i < R * P; ++i) {
       acc[i / P][i % P] = _mm512_mul_ps(acc[i / P][i % P], _mm512_loadu_ps(scales + (panel + i % P) * kPanel));
     }
-    store_tile(out, acc, row, panel, cols);
+    pass_tile(out, acc, row, panel, cols);
   }
 };
 

@@ -18,7 +18,7 @@ inline Vec load_weights(const uint16_t* w) { return from_f16(w); }
 
 /// Bias, relu and residual in registers, then into memory: all of an epilogue but activations that are curves.
 template <int R, int P>
-inline void leave(const Output& out, Vec (&acc)[R][P], int row, int panel, int cols) {
+PU_INLINE void leave(const Output& out, Vec (&acc)[R][P], int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
   const ptrdiff_t column = static_cast<ptrdiff_t>(panel) * kPanel;
   const int last = cols - (P - 1) * kPanel;  // outputs of the last panel; the others are whole
@@ -80,7 +80,7 @@ PU_NOINLINE void write_curved(const Output& out, const Vec* acc, int rows, int p
 
 // A copy goes to the way out with a curve, so that the accumulators themselves stay in registers.
 template <int R, int P>
-inline void store_conv_tile(const Output& out, Vec (&acc)[R][P], int row, int panel, int cols) {
+PU_INLINE void store_conv_tile(const Output& out, Vec (&acc)[R][P], int row, int panel, int cols) {
   if (!out.curved()) return leave(out, acc, row, panel, cols);
   Vec copy[R][P];
   PU_UNROLL
@@ -118,8 +118,7 @@ struct FloatConv {
         const float* first = x + (base + window->at(row, tap)) * x_stride;
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
-          a[r] = inside ? first + r * window->stride * x_stride
-                        : conv_row(x, x_stride, *window, base, row + r, tap);
+          a[r] = inside ? first + r * window->stride * x_stride : conv_row(x, x_stride, *window, base, row + r, tap);
         }
         for (ptrdiff_t i = 0; i < channels; ++i, w += kPanel) {
           Vec weights[P];

@@ -21,7 +21,7 @@ struct Depthwise {
 
   // Bias and relu, then into memory.
   template <int R, int V, class Load, class Store>
-  void leave(Vec (&acc)[R][V], float* to, const float* bias, Load get, Store put) const {
+  PU_INLINE void leave(Vec (&acc)[R][V], float* to, const float* bias, Load get, Store put) const {
     if (bias != nullptr) {
       PU_UNROLL
       for (int i = 0; i < R * V; ++i) acc[i / V][i % V] = acc[i / V][i % V] + get(bias + i % V * kPanel);

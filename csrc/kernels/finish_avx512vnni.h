@@ -19,7 +19,7 @@ inline __mmask16 lanes(int count) { return static_cast<__mmask16>(count >= 16 ? 
 /// Bias, relu and residual in registers, then into memory: all of an epilogue but activations that are curves. Written
 /// into each tile, as calling for it costs 3 % of a product over 384 and a third of one over 16.
 template <int R, int P>
-inline void leave(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
+PU_INLINE void leave(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
   const ptrdiff_t column = static_cast<ptrdiff_t>(panel) * kPanel;
   const __mmask16 mask = lanes(cols - (P - 1) * kPanel);  // of the last panel; the others are whole
@@ -88,12 +88,28 @@ PU_NOINLINE void write_curved(const Output& out, __m512* acc, int rows, int pane
 /// The way out of a tile for any epilogue. A copy goes to the one with a curve, so that the accumulators themselves
 /// stay in registers.
 template <int R, int P>
-inline void store_tile(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
+PU_INLINE void store_tile(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
   if (!out.curved()) return leave(out, acc, row, panel, cols);
   __m512 copy[R][P];
   PU_UNROLL
   for (int i = 0; i < R * P; ++i) copy[i / P][i % P] = acc[i / P][i % P];
   write_curved(out, copy[0], R, P, row, panel, cols);
+}
+
+/// The same by a call, where much is computed for each tile.
+template <int R, int P>
+PU_NOINLINE void write_tile(const Output& out, const __m512 (&from)[R][P], int row, int panel, int cols) {
+  __m512 acc[R][P];
+  PU_UNROLL
+  for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = from[i / P][i % P];
+  store_tile(out, acc, row, panel, cols);
+}
+template <int R, int P>
+PU_INLINE void pass_tile(const Output& out, const __m512 (&acc)[R][P], int row, int panel, int cols) {
+  __m512 copy[R][P];
+  PU_UNROLL
+  for (int i = 0; i < R * P; ++i) copy[i / P][i % P] = acc[i / P][i % P];
+  write_tile(out, copy, row, panel, cols);
 }
 
 inline int32_t load_quad(const int8_t* q) {

@@ -42,9 +42,16 @@ struct FloatGemm {
         for (int p = 0; p < P; ++p) acc[r][p] = _mm512_fmadd_ps(value, weights[p], acc[r][p]);
       }
     }
-    store_tile(out, acc, row, panel, cols);
+    if constexpr (sizeof(W) == 2) {
+      pass_tile(out, acc, row, panel, cols);
+    } else {
+      store_tile(out, acc, row, panel, cols);
+    }
   }
 };
+
+// Of tiles over so few inputs, the way out is what takes time, which 6 x 4 of them leave with no registers to spare.
+constexpr int kShort = 128;
 
 struct Int8Gemm {
   static constexpr int kRows = 6, kPanels = 4, kGemvPanels = 8;
@@ -168,7 +175,7 @@ struct Int4Gemm {
     for (int i = 0; i < R * P; ++i) {
       acc[i / P][i % P] = _mm512_mul_ps(acc[i / P][i % P], _mm512_set1_ps(x->scale[row + i / P]));
     }
-    store_tile(out, acc, row, panel, cols);
+    pass_tile(out, acc, row, panel, cols);
   }
 };
 
@@ -193,8 +200,12 @@ void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, cons
     for (int r = 0; r < count; ++r) start[r] = -128 * row_sum(block, r, k);
     Epilogue epilogue = *e;
     if (e->residual != nullptr) epilogue.residual += row * e->residual_stride;
-    for_each_tile(Int8Gemm{&block, k, tiles, scales, {&epilogue, y + row * y_stride, y_stride, act_row_avx512}, start},
-                  count, n);
+    const Int8Gemm op{&block, k, tiles, scales, {&epilogue, y + row * y_stride, y_stride, act_row_avx512}, start};
+    if (count > 1 && k <= kShort) {
+      sweep<Int8Gemm, Int8Gemm::kRows, 2>(op, count, n);
+    } else {
+      for_each_tile(op, count, n);
+    }
   }
 }
 

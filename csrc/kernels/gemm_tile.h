@@ -15,6 +15,8 @@
 
 // The way out of a tile, once for all operators with accumulators of one shape: inlined, it is half of the library.
 #define PU_NOINLINE __attribute__((noinline))
+// What takes a tile's accumulators has to be inlined: called, it would get them through memory.
+#define PU_INLINE __attribute__((always_inline)) inline
 
 namespace pocketuni {
 namespace {

@@ -37,8 +37,8 @@ class Conv final : public Op {
     }
     quantized_ = weight_.encoding() == Encoding::kGemmI8;
     if (quantized_ && channels_ % 4 != 0) {
-      fail_argument("a gemm_i8 or gemm_i4 weight needs a multiple of 4 channels per group, got " + std::to_string(channels_) +
-                    "; store it as gemm_f16");
+      fail_argument("a gemm_i8 or gemm_i4 weight needs a multiple of 4 channels per group, got " +
+                    std::to_string(channels_) + "; store it as gemm_f16");
     }
     q_stride_ = (channels_ + kGroup - 1) / kGroup * kGroup;
   }
@@ -197,7 +197,8 @@ class Conv final : public Op {
     if (r.count <= 0) return;
     if (weight_.encoding() == Encoding::kGemmF32) {
       kernels.conv_f32(r.x, r.x_stride, &r.window, r.count, r.channels,
-                       reinterpret_cast<const float*>(weight_.data(kernels)) + first, r.outputs, &r.epilogue, r.y, r.y_stride);
+                       reinterpret_cast<const float*>(weight_.data(kernels)) + first, r.outputs, &r.epilogue, r.y,
+                       r.y_stride);
     } else {
       kernels.conv_f16(r.x, r.x_stride, &r.window, r.count, r.channels,
                        reinterpret_cast<const uint16_t*>(weight_.data(kernels)) + first, r.outputs, &r.epilogue, r.y,

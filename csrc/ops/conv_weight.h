@@ -7,8 +7,9 @@
 
 namespace pocketuni {
 
-/// The bytes of a `gemm_f32`, `gemm_f16` or `gemm_i8` weight as the file has them; of a `gemm_i4` weight, the same weight
-/// as `gemm_i8`: made once, when it is first used, each output rounded as a row of activations is. Many threads may ask.
+/// The bytes of a `gemm_f32`, `gemm_f16` or `gemm_i8` weight as the file has them; of a `gemm_i4` weight, the same
+/// weight as `gemm_i8`: made once, when it is first used, each output rounded as a row of activations is. Many threads
+/// may ask.
 class ConvWeight {
  public:
   /// Throws Error(kInvalidArgument) where `tensor` is null or not in a gemm encoding.

@@ -14,12 +14,10 @@ std::vector<int64_t> row_major(const Shape& shape) {
   return strides;
 }
 
-/// y[r][i] = x[i][r], the rows of x `step` apart: few of them, as where planes of colours become pixels.
-template <int kWidth, typename T>
-void interleave(const T* x, int64_t step, int64_t height, T* y) {
-  for (int64_t r = 0; r < height; ++r, y += kWidth) {
-    for (int i = 0; i < kWidth; ++i) y[i] = x[i * step + r];
-  }
+/// y[r][0 .. 2] = a[r], b[r], c[r]: planes of colours become pixels.
+template <typename T>
+void interleave(const T* a, const T* b, const T* c, int64_t height, T* y) {
+  for (int64_t r = 0; r < height; ++r, y += 3) y[0] = a[r], y[1] = b[r], y[2] = c[r];
 }
 
 /// Copies y[i0, i1, ...] = x[sum(i * stride)] of one element type, plane by plane.
@@ -32,16 +30,16 @@ void copy_planes(const T* x, const std::vector<int64_t>& strides, const Shape& o
   }
   const int64_t width = out[rank - 1], step = strides[rank - 1];
   const int64_t height = rank > 1 ? out[rank - 2] : 1, rise = rank > 1 ? strides[rank - 2] : 0;
-  const bool few = rise == 1 && width >= 2 && width <= 4;
+  const bool colours = rise == 1 && width == 3;
   const int64_t planes = width > 0 && height > 0 ? element_count(out) / (width * height) : 0;
   std::vector<int64_t> index(rank, 0);
   for (int64_t p = 0; p < planes; ++p) {
     const T* row = x;
-    if (few) {
-      (width == 2 ? interleave<2, T> : width == 3 ? interleave<3, T> : interleave<4, T>)(x, step, height, y);
+    if (colours) {
+      interleave(x, x + step, x + 2 * step, height, y);
       y += width * height;
     }
-    for (int64_t r = few ? height : 0; r < height; ++r, row += rise, y += width) {
+    for (int64_t r = colours ? height : 0; r < height; ++r, row += rise, y += width) {
       if (step == 1) {
         std::memcpy(y, row, static_cast<size_t>(width) * sizeof(T));
       } else {

@@ -28,8 +28,8 @@ TRIES = 4
 
 
 def difference(got: np.ndarray, wanted: np.ndarray) -> float:
-    """1 - the mean cosine of rows [n, width]. Rows of one number, a probability perhaps, all have the cosine 1: there it is
-    the largest difference, as a part of the largest number."""
+    """1 - the mean cosine of rows [n, width]. Rows of one number, perhaps a probability, all have the cosine 1: there
+    it is the largest difference, as a part of the largest number."""
     if wanted.shape[-1] > 1:
         return 1 - float(np.mean(cosines(got, wanted)))
     largest = float(np.abs(wanted).max(initial=0))
