@@ -145,7 +145,7 @@ def test_auto_stays_within_its_bound_and_uses_what_it_measured(plans):
     measured = notes["auto"]["main"]
     assert cosine >= TARGET + MARGIN
     assert measured["error"] == pytest.approx(1 - cosine, abs=1e-6)
-    assert set(measured["harm"]) == set(weights_of(network()))
+    assert set(measured["harm"]) == set(weights_of(network(), True))
     assert {tensor.encoding for tensor in packed.values()} & {"gemm_i4", "rows_i4"}
 
 

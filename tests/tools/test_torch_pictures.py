@@ -119,7 +119,7 @@ def cifar(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("file,blocks,count", [("resnet20-12fca82f.th", 3, 2000), ("resnet56-4bfd9763.th", 9, 2000)])
-def test_residual_networks_keep_their_accuracy_in_int8(file, blocks, count, tmp_path):
+def test_residual_networks_keep_their_accuracy_in_int8_and_int4(file, blocks, count, tmp_path):
     if not DATA.is_dir():
         pytest.skip("needs ../shared/data (CIFAR ResNets and pictures)")
     pocketuni = pytest.importorskip("pocketuni", reason="the package pocketuni is not built")
@@ -127,8 +127,10 @@ def test_residual_networks_keep_their_accuracy_in_int8(file, blocks, count, tmp_
     module = ResNet(blocks)
     module.load_state_dict({name.removeprefix("module."): value for name, value in stored.items()})
     (x, label), accuracy = cifar(count), {}
-    for weights in ("fp32", "int8"):
+    for weights in ("fp32", "int8", "int4"):
         source = Source("resnet", [tower_of("main", (module, {"x": torch.from_numpy(x[:4])}, BATCH))])
+        if weights == "int4":  # rounded on pictures, without their labels
+            source.towers[0].feeds = [{"x": part} for part in np.split(x[:128], 4)]
         convert(source, tmp_path / f"{weights}.puni", weights)
         with pocketuni.Model(tmp_path / f"{weights}.puni", threads=1) as model:
             got = [next(iter(model.towers["main"].run(x=part).values())) for part in np.split(x, count // 100)]
@@ -137,3 +139,6 @@ def test_residual_networks_keep_their_accuracy_in_int8(file, blocks, count, tmp_
             exact = module(torch.from_numpy(x[:100])).detach().numpy()
             assert np.abs(got[0] - exact).max() <= 1e-4 * np.abs(exact).max()
     assert accuracy["int8"] >= accuracy["fp32"] - 0.3, accuracy
+    assert accuracy["int4"] >= accuracy["fp32"] - 1.5, accuracy
+    sizes = [(tmp_path / f"{weights}.puni").stat().st_size for weights in ("int4", "int8")]
+    assert sizes[0] < 0.75 * sizes[1]

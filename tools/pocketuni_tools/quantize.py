@@ -31,19 +31,22 @@ from .writer import WEIGHT_ROLES, as_read, pack_constant, tensor_role, usable_pr
 PLANS = ("fp32", "fp16", "int8", "int4", "auto")
 PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4"}
 SMALL = 512  # elements; below, rounding saves nothing worth an error
+SMALL_KERNEL = 4096  # the same for convolutions and recurrent operators that are rounded without calibration inputs
 FEW = 16  # outputs; with fewer, int8 is no faster than float, and what has few outputs is often the result itself
 ROWS = 8192  # calibration rows that one weight is rounded on
 INTEGER = ("gemm_i8", "gemm_i4")
 
 
-def weights_of(graph: Graph) -> dict[str, str]:
+def weights_of(graph: Graph, calibrated: bool = False) -> dict[str, str]:
     """Constants that may be stored less precisely -> role: weights of products, convolutions and recurrent operators
-    ("gemm"), tables of `embedding` ("rows"). Small ones, biases and norms stay float32."""
+    ("gemm"), tables of `embedding` ("rows"). Small ones, biases and norms stay float32. calibrated: they are rounded on
+    calibration inputs, which spares the first layers of a small network most of the harm."""
     roles = {}
     for node in graph.nodes:
         if node.op in WEIGHT_ROLES and node.inputs[1] in graph.constants:
             array = graph.constants[node.inputs[1]]
-            if array.ndim == 2 and array.size >= SMALL and len(array) >= FEW and array.dtype == np.float32:
+            least = SMALL if calibrated or node.op in ("linear", "embedding") else SMALL_KERNEL
+            if array.ndim == 2 and array.size >= least and len(array) >= FEW and array.dtype == np.float32:
                 roles[node.inputs[1]] = tensor_role(graph, node.inputs[1])
     return {name: role for name, role in roles.items() if role != "plain"}
 
@@ -107,7 +110,7 @@ def round_tower(
     """
     packed = {name: item for name, item in done.items() if name in graph.constants}
     progress.expect(len(choice.keys() - packed.keys()))
-    roles = weights_of(graph)
+    roles = weights_of(graph, bool(feeds))
     seen = as_read(graph, packed)
     integer = {name for name, item in packed.items() if item.encoding in INTEGER}
     run = Forward(graph, feeds)
@@ -156,7 +159,7 @@ def quantize(
         if plan == "auto":
             choice, notes.setdefault("auto", {})[tower.graph.name] = choose(tower, packed, progress)
         else:
-            choice = dict.fromkeys(weights_of(tower.graph), PRECISION[plan])
+            choice = dict.fromkeys(weights_of(tower.graph, bool(tower.feeds)), PRECISION[plan])
         rounded = round_tower(tower.graph, tower.feeds, choice, packed, progress)
         if plan == "int8" and tower.feeds and tower.checks:
             done = {name: item for name, item in packed.items() if name in tower.graph.constants}

@@ -87,7 +87,7 @@ def choose(tower: Tower, done: Mapping[str, Packed], progress: Progress) -> tupl
     if not tower.feeds or not tower.checks:
         raise ValueError(f"tower {tower.graph.name!r}: weights 'auto' need calibration inputs (--calibration)")
     graph, feeds = tower.graph, tower.feeds
-    roles = {name: role for name, role in weights_of(graph).items() if name not in done}
+    roles = {name: role for name, role in weights_of(graph, True).items() if name not in done}
     measure = Measure(tower)
     shared = {name: item for name, item in done.items() if name in graph.constants}
     choice = dict.fromkeys(roles, "int8")
@@ -116,7 +116,7 @@ def hold(
     base = measure.of(int8)
     if base <= bound:
         return {}, {}
-    names = [name for name in weights_of(tower.graph) if name not in done]
+    names = [name for name in weights_of(tower.graph, True) if name not in done]
     half = dict(int8) | round_tower(tower.graph, tower.feeds, dict.fromkeys(names, "f16"), done, progress)
     found = harms(measure, int8, half, names, progress)
     choice = dict.fromkeys(names, "int8")
