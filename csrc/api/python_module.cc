@@ -295,6 +295,7 @@ void raise(const Error& error, PyObject* format_error) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled part of pocketuni.";
   m.attr("__version__") = POCKETUNI_VERSION;
+  watch_the_end();
 
   static PyObject* format_error = nullptr;
   format_error = PyErr_NewExceptionWithDoc("pocketuni.ModelFileError", "A file is not a valid model file.",
@@ -315,7 +316,7 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<PyModel, std::shared_ptr<PyModel>>(m, "Model")
       .def(py::init([](const std::string& path) {
-             py::gil_scoped_release release;
+             GilReleased release;
              return std::make_shared<PyModel>(PyModel{open_model(path)});
            }),
            py::arg("path"))
@@ -342,13 +343,13 @@ PYBIND11_MODULE(_core, m) {
       .def("tensors", &PyModel::tensors)
       .def("blob", &PyModel::blob, py::arg("name"))
       .def("verify_weights", [](const PyModel& self) {
-        py::gil_scoped_release release;
+        GilReleased release;
         return self.model->file().verify_weights();
       });
 
   py::class_<PySession>(m, "Session")
       .def(py::init([](const PyModel& model, const std::string& tower, int threads, const std::string& isa) {
-             py::gil_scoped_release release;
+             GilReleased release;
              return std::make_unique<PySession>(model, tower, threads, isa);
            }),
            py::arg("model"), py::arg("tower"), py::arg("threads") = 0, py::arg("isa") = "")

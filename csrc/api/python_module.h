@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "api/python_gil.h"
 #include "graph/session.h"
 
 namespace pocketuni {
@@ -17,7 +18,7 @@ class OneAtATime {
  public:
   template <typename F>
   auto operator()(F body) {
-    pybind11::gil_scoped_release release;
+    GilReleased release;
     std::lock_guard<std::mutex> lock(mutex_);
     return body();
   }

@@ -59,7 +59,7 @@ class PySpeech {
 std::unique_ptr<PySpeech> start(const PyModel& model, const std::string& voice, const std::vector<float>& vector,
                                 double log_f0, double speed, double pitch, double volume, uint32_t seed, int threads,
                                 const std::string& isa, size_t chunk_frames) {
-  py::gil_scoped_release release;
+  GilReleased release;
   SpeechOptions options;
   options.voice = voice;
   options.vector = vector;

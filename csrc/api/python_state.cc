@@ -74,7 +74,7 @@ void bind_state(py::module_& m) {
   m.def("states", &states_of, py::arg("model"), py::arg("tower"));
   py::class_<PyStateStream>(m, "StateStream")
       .def(py::init([](const PyModel& model, const std::string& tower, int threads, const std::string& isa) {
-             py::gil_scoped_release release;
+             GilReleased release;
              return std::make_unique<PyStateStream>(model, tower, threads, isa);
            }),
            py::arg("model"), py::arg("tower"), py::arg("threads") = 0, py::arg("isa") = "")

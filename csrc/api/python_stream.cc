@@ -85,7 +85,7 @@ class PyStream {
 void bind_stream(py::module_& m) {
   py::class_<PyStream>(m, "Stream")
       .def(py::init([](const PyModel& model, const std::string& tower, int threads, const std::string& isa) {
-             py::gil_scoped_release release;
+             GilReleased release;
              return std::make_unique<PyStream>(model, tower, threads, isa);
            }),
            py::arg("model"), py::arg("tower"), py::arg("threads") = 0, py::arg("isa") = "")

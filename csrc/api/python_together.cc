@@ -91,7 +91,7 @@ void bind_together(py::module_& m) {
   py::class_<PyTogether>(m, "Together")
       .def(py::init(
                [](const PyModel& model, const std::vector<std::string>& towers, int threads, const std::string& isa) {
-                 py::gil_scoped_release release;
+                 GilReleased release;
                  return std::make_unique<PyTogether>(model, towers, threads, isa);
                }),
            py::arg("model"), py::arg("towers"), py::arg("threads") = 0, py::arg("isa") = "")

@@ -111,7 +111,7 @@ void bind_voice(py::module_& m) {
       });
   py::class_<PyVoiceBuilder>(m, "VoiceBuilder")
       .def(py::init([](const PyModel& model, int64_t rate_hz, int threads, const std::string& isa) {
-             py::gil_scoped_release release;
+             GilReleased release;
              return std::make_unique<PyVoiceBuilder>(
                  model.model, rate_hz, SessionOptions{threads == 0 ? 1 : threads, isa.empty() ? nullptr : isa.c_str()});
            }),
