@@ -172,6 +172,8 @@ def output_of(tower: Tower, settings: Mapping[str, Any], path: str) -> str:
     if not names or (features is not None and features["kind"] != "spectrum"):
         wanted = "samples" if features is None else features["kind"]
         raise ValueError(f"{path}: tower {tower.name!r} makes no sound of {wanted} {list(source)}: use hear()")
+    if features is not None and features.get("peak"):
+        raise ValueError(f"{path}: tower {tower.name!r} needs the recording's largest sample first: use hear()")
     return names[0]
 
 

@@ -86,6 +86,10 @@ def test_what_cannot_be_is_explained(tmp_path):
             model.sound_stream()
         with pytest.raises(ValueError, match="tower 'other' takes no audio"):
             model.sound_stream("other")
+    with passing(tmp_path / "peak.puni", (1, 257, 1, 2), f"{SPECTRUM},normalize=peak") as model:
+        assert model.hear(np.ones(1000, np.float32), 16000).shape == (1, 257, 1, 2)
+        with pytest.raises(ValueError, match="needs the recording's largest sample first"):
+            model.sound_stream()
     with passing(tmp_path / "pass.puni", *FORMS["samples"]) as model:
         stream = model.sound_stream()
         for wrong in (np.zeros((2, 3)), np.array([np.nan]), np.array([np.inf, 0])):
