@@ -215,6 +215,8 @@ def layout() -> Iterator[Case]:
     for axes in ([0], [-1], [0, -1]):
         yield Case("squeeze", f"{axes}", [floats(1, 3, 1)], {"axes": axes})
     yield Case("transpose", "batch", [floats(2, 5, 3, 8)], {"perm": [0, 2, 1, 3]}, {0: ("batch", "time", 3, 8)})
+    for planes in (floats(2, 3, 5, 7), integers(2, 3, 4, 1), bools(2, 3, 3, 3)):
+        yield Case("transpose", f"planes-{planes.dtype}", [planes], {"perm": [0, 2, 3, 1]})
     yield Case("transpose", "scalar", [floats()], {"perm": []})
     yield Case("transpose", "empty", [floats(0, 3, 4)], {"perm": [1, 2, 0]}, batched)
     named = {"mask": (bools(5), ("time",))}
