@@ -35,6 +35,7 @@ CONFIGS = ("english", "english_18m_2026-10", "english_7m_2026-10", "english_2m_2
 TEXT = "The birch canoe slid on the planks."
 VOICE_SECONDS = 5
 THREADS = 2
+MOST_FRAMES = 8  # at once, as streams have them
 
 
 def made_folder(name: str, folder: Path) -> Path:
@@ -119,6 +120,7 @@ class Here:
         self.model = pocketuni.Model(file, threads=THREADS)
         self.frames = frames
         self.settings = _core.pocket_settings(self.model._open_core())
+        self.text = _core.PocketText(self.model.blob("pocket.tokenizer"))
         self.state: Any = None
 
     def voice(self) -> float:
@@ -133,13 +135,24 @@ class Here:
         self.state = self.model.voice(path)
 
     def speak(self) -> tuple[float, float]:
-        from pocketuni.pocket import PocketSpeech
+        options = {key: self.settings[key] for key in ("temperature", "steps")}
 
         def chunks() -> Iterator[Any]:
-            speech = PocketSpeech(self.model, self.state, {"seed": 0, "eos_threshold": 1e9}, 1.0, None)
-            ids = speech._tokenizer.encode(TEXT)
-            speech._core.push(ids, self.frames, 0)
-            return iter(speech.next, None)
+            speech = _core.PocketSpeech(
+                self.model._open_core(),
+                self.state.state,
+                "",
+                threads=THREADS,
+                seed=0,
+                noise_clamp=0.0,
+                eos_threshold=1e9,
+                **options,
+            )
+            speech.push(self.text.encode(TEXT), self.frames, 0)
+            most = 1
+            while (samples := speech.next(most)) is not None:
+                yield samples
+                most = min(2 * most, MOST_FRAMES)
 
         return timed(chunks())
 

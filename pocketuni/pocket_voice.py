@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from . import _core
 from .audio_file import AtomicFile
-from .pocket_audio import end_in_pause, resample
 
 if TYPE_CHECKING:
     from .model import Model
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 MAGIC, HEAD = b"PUVS", struct.Struct("<4sI16sIIII")
 PREFIX = "pocket.voice/"
 SUFFIX = ".voice"
-LEAST_SECONDS, MOST_SECONDS = 0.5, 60.0
 
 
 class PocketVoice:
@@ -106,23 +104,9 @@ def of_file(model: Model, path: Path) -> PocketVoice:
 def of_samples(model: Model, samples: npt.ArrayLike, rate_hz: int) -> PocketVoice:
     from .audio_input import mono_float32, rate_number
 
-    rate_hz = rate_number(rate_hz)
-    if not 8000 <= rate_hz <= 192000:
-        raise ValueError(f"rate_hz is {rate_hz}, expected 8000 to 192000")
-    sound = mono_float32(samples)
-    seconds = len(sound) / rate_hz
-    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-        text = f"the recording lasts {seconds:.2f} s, expected {LEAST_SECONDS:g} to {MOST_SECONDS:g} s of one speaker"
-        raise ValueError(text)
-    if not np.isfinite(sound).all():
-        raise ValueError("the recording holds samples that are not finite")
-    if not sound.any():
-        raise ValueError("the recording is silent")
     threads, isa = model.options
-    core = model._open_core()
-    rate = _core.pocket_settings(core)["rate_hz"]
-    engine = _core.PocketModel(core, threads, isa)
-    return PocketVoice(engine.make_voice(end_in_pause(resample(sound, rate_hz, rate), rate)))
+    sound = mono_float32(samples)
+    return PocketVoice(_core.make_pocket_voice(model._open_core(), sound, rate_number(rate_hz), threads, isa))
 
 
 def imported(model: Model, path: Path) -> bytes:

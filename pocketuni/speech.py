@@ -18,7 +18,6 @@ from .voice import speech_options
 
 if TYPE_CHECKING:
     from .model import Model
-    from .pocket import PocketSpeech
 
 RATE_HZ = _core.RATE_HZ
 CONTINUATION = bytes(range(0x80, 0xC0))  # the bytes of UTF-8 that begin no character
@@ -113,7 +112,7 @@ class SpeechStream(Iterator[Audio]):
     for a chunk then gets the end. Faulty markup in the text is a ValueError, after which iteration can go on.
     """
 
-    def __init__(self, core: _core.Speech | PocketSpeech, text: str | Iterable[str]):
+    def __init__(self, core: _core.Speech | _core.PocketStream, text: str | Iterable[str]):
         if not isinstance(text, (str, Iterable)) or isinstance(text, (bytes, bytearray)):
             raise TypeError(f"text: expected a str or an iterable of str, got {type(text).__name__}")
         self.rate_hz: int = getattr(core, "rate_hz", RATE_HZ)
@@ -183,7 +182,7 @@ def start(
     volume: float = 1.0,
     seed: int | None = None,
     chunk_frames: int | None = None,
-) -> _core.Speech | PocketSpeech:
+) -> _core.Speech | _core.PocketStream:
     """A speech of a model, to which text can be pushed. Checks what the core does not."""
     if _core.is_pocket(model._open_core()):
         from . import pocket
@@ -205,7 +204,7 @@ def start(
     )
 
 
-def say(core: _core.Speech | PocketSpeech, text: str) -> Audio:
+def say(core: _core.Speech | _core.PocketStream, text: str) -> Audio:
     encode(text)  # pieces of text are for streams
     stream = SpeechStream(core, text)
     chunks = list(stream)

@@ -8,6 +8,7 @@
 #include "api/pocketuni.h"
 #include "base/error.h"
 #include "graph/session.h"
+#include "lm/voice_state.h"
 #include "speech/voice.h"
 
 struct pu_model {
@@ -15,8 +16,9 @@ struct pu_model {
 };
 
 struct pu_voice {
-  pocketuni::Voice voice;
-  std::vector<unsigned char> bytes;  // of pu_voice_bytes
+  pocketuni::Voice voice;                                        // its name alone, where there is a state
+  std::vector<unsigned char> bytes;                              // of pu_voice_bytes
+  std::shared_ptr<const pocketuni::VoiceState> state = nullptr;  // of a Pocket TTS model
 };
 
 namespace pocketuni {

@@ -1,4 +1,4 @@
-// The speech part of the C interface over SpeechStream.
+// The speech part of the C interface over SpeechStream and PocketStream.
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -6,6 +6,8 @@
 
 #include "api/c_errors.h"
 #include "api/pocketuni.h"
+#include "lm/pocket_stream.h"
+#include "lm/voice_prompt.h"
 #include "speech/audio_frames.h"
 #include "speech/speech_stream.h"
 #include "speech/voices.h"
@@ -15,24 +17,28 @@ using pocketuni::guarded;
 using pocketuni::require;
 
 struct pu_speech {
-  pocketuni::SpeechStream stream;
+  std::unique_ptr<pocketuni::SpeechStream> stream;
+  std::unique_ptr<pocketuni::PocketStream> pocket;  // instead, of a model that is one
   const pocketuni::SpeechChunk* chunk = nullptr;
-
-  pu_speech(std::shared_ptr<const pocketuni::Model> model, const pocketuni::SpeechOptions& options)
-      : stream(std::move(model), options) {}
 };
 
 namespace {
 
-pocketuni::SpeechOptions options_of(const pu_speech_options& from, const pocketuni::ModelFile& file) {
+void check_size(const pu_speech_options& from) {
   if (from.struct_size != sizeof from) {
     fail_argument("pu_speech_start: options.struct_size is " + std::to_string(from.struct_size) + ", expected " +
                   std::to_string(sizeof from) + "; fill the options with pu_speech_defaults first");
   }
+}
+
+pocketuni::SpeechOptions options_of(const pu_speech_options& from, const pocketuni::ModelFile& file) {
   pocketuni::SpeechOptions options;
   if (from.voice != nullptr) options.voice = from.voice;
   if (from.voice_vector != nullptr) {
     options.vector.assign(from.voice_vector, from.voice_vector + pocketuni::kSpeakerWidth);
+  }
+  if (from.own_voice != nullptr && from.own_voice->state != nullptr) {
+    fail_argument("own_voice is one of a Pocket TTS model; make the voice anew with this model");
   }
   if (from.own_voice != nullptr) {
     require_space(from.own_voice->voice, file);
@@ -49,7 +55,35 @@ pocketuni::SpeechOptions options_of(const pu_speech_options& from, const pocketu
   return options;
 }
 
-const std::string kVoicePrefix = "voice/";
+constexpr size_t kLatentFrames = 8;  // a latent lasts about as long as so many frames of 256 samples
+
+std::unique_ptr<pocketuni::PocketStream> start_pocket(const std::shared_ptr<const pocketuni::Model>& model,
+                                                      const pu_speech_options& from) {
+  if (from.speed != 1 || from.pitch != 0) {
+    fail_argument("speed is " + std::to_string(from.speed) + " and pitch " + std::to_string(from.pitch) +
+                  ", but Pocket TTS models speak as their voice does; leave them 1 and 0");
+  }
+  if (from.voice_vector != nullptr || (from.own_voice != nullptr && from.own_voice->state == nullptr)) {
+    fail_argument("the voice is not one of a Pocket TTS model; make it anew with this model");
+  }
+  const pocketuni::ModelFile& file = model->file();
+  pocketuni::StreamOptions options;
+  static_cast<pocketuni::PocketOptions&>(options) = recommended_options(read_pocket_settings(file));
+  options.volume = from.volume;
+  options.seed = from.seed;
+  options.threads = from.threads;
+  options.isa = from.isa;
+  options.chunk_frames = (from.chunk_frames + kLatentFrames - 1) / kLatentFrames;
+  if (from.own_voice != nullptr) {
+    return std::make_unique<pocketuni::PocketStream>(model, options, from.own_voice->state.get());
+  }
+  const bool none = from.voice == nullptr && stored_state_names(file).empty();
+  if (none) return std::make_unique<pocketuni::PocketStream>(model, options, nullptr);
+  const pocketuni::VoiceState voice = pocketuni::stored_state(file, from.voice == nullptr ? "" : from.voice);
+  return std::make_unique<pocketuni::PocketStream>(model, options, &voice);
+}
+
+const std::string kVoicePrefix = "voice/", kPocketPrefix = "pocket.voice/";
 
 }  // namespace
 
@@ -61,9 +95,11 @@ size_t pu_model_voice_count(const pu_model* model) {
 
 const char* pu_model_voice_name(const pu_model* model, size_t index) {
   if (model == nullptr) return nullptr;
-  for (const pocketuni::Blob& blob : model->model->file().blobs()) {
-    if (blob.name.compare(0, kVoicePrefix.size(), kVoicePrefix) != 0) continue;
-    if (index-- == 0) return blob.name.c_str() + kVoicePrefix.size();
+  const pocketuni::ModelFile& file = model->model->file();
+  const std::string& prefix = is_pocket(file) ? kPocketPrefix : kVoicePrefix;
+  for (const pocketuni::Blob& blob : file.blobs()) {
+    if (blob.name.compare(0, prefix.size(), prefix) != 0) continue;
+    if (index-- == 0) return blob.name.c_str() + prefix.size();
   }
   return nullptr;
 }
@@ -83,8 +119,18 @@ pu_status pu_speech_start(const pu_model* model, const pu_speech_options* option
     require(model, "pu_speech_start", "model");
     require(speech, "pu_speech_start", "speech");
     *speech = nullptr;
-    *speech = new pu_speech(
-        model->model, options == nullptr ? pocketuni::SpeechOptions() : options_of(*options, model->model->file()));
+    pu_speech_options defaults;
+    pu_speech_defaults(&defaults);
+    const pu_speech_options& given = options == nullptr ? defaults : *options;
+    check_size(given);
+    auto made = std::make_unique<pu_speech>();
+    const pocketuni::ModelFile& file = model->model->file();
+    if (is_pocket(file)) {
+      made->pocket = start_pocket(model->model, given);
+    } else {
+      made->stream = std::make_unique<pocketuni::SpeechStream>(model->model, options_of(given, file));
+    }
+    *speech = made.release();
   });
 }
 
@@ -92,14 +138,15 @@ pu_status pu_speech_push_text(pu_speech* speech, const char* text, size_t bytes)
   return guarded([&] {
     require(speech, "pu_speech_push_text", "speech");
     if (bytes > 0) require(text, "pu_speech_push_text", "text");
-    if (bytes > 0) speech->stream.push({text, bytes});
+    if (bytes == 0) return;
+    speech->pocket != nullptr ? speech->pocket->push({text, bytes}) : speech->stream->push({text, bytes});
   });
 }
 
 pu_status pu_speech_finish_text(pu_speech* speech) {
   return guarded([&] {
     require(speech, "pu_speech_finish_text", "speech");
-    speech->stream.finish();
+    speech->pocket != nullptr ? speech->pocket->finish() : speech->stream->finish();
   });
 }
 
@@ -111,7 +158,14 @@ pu_status pu_speech_next(pu_speech* speech, const float** samples, size_t* count
     *samples = nullptr;
     *count = 0;
     speech->chunk = nullptr;  // a call that fails leaves none
-    speech->chunk = speech->stream.next();
+    if (speech->pocket != nullptr) {
+      const std::vector<float>* made = speech->pocket->next();
+      if (made == nullptr) return;
+      *samples = made->data();
+      *count = made->size();
+      return;
+    }
+    speech->chunk = speech->stream->next();
     if (speech->chunk == nullptr) return;
     *samples = speech->chunk->samples.data();
     *count = speech->chunk->samples.size();
@@ -137,10 +191,14 @@ pu_status pu_speech_word(const pu_speech* speech, size_t index, pu_word* word) {
   });
 }
 
-int32_t pu_speech_rate(const pu_speech*) { return pocketuni::kRateHz; }
+int32_t pu_speech_rate(const pu_speech* speech) {
+  if (speech == nullptr || speech->pocket == nullptr) return pocketuni::kRateHz;
+  return static_cast<int32_t>(speech->pocket->rate_hz());
+}
 
 void pu_speech_cancel(pu_speech* speech) {
-  if (speech != nullptr) speech->stream.cancel();
+  if (speech == nullptr) return;
+  speech->pocket != nullptr ? speech->pocket->cancel() : speech->stream->cancel();
 }
 
 void pu_speech_free(pu_speech* speech) { delete speech; }

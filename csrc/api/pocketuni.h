@@ -167,7 +167,7 @@ typedef struct pu_speech_options {
   double pitch;              /* semitones, -12 to 12 */
   double volume;             /* 0 to 10; what would leave [-1, 1] is bent back softly */
   uint32_t seed;             /* of the noise in the voice */
-  int32_t threads;           /* 1 to 64; 0: one, which is far faster than speech is heard */
+  int32_t threads;           /* 1 to 64; 0: one, which is far faster than speech is heard; two for Pocket TTS */
   const char* isa;           /* NULL: the fastest */
   size_t chunk_frames;       /* 256 samples each, for every chunk; 0: few in the first, then more and more */
   const pu_voice* own_voice; /* or one that was made or loaded, copied; NULL: the named one */
@@ -193,7 +193,7 @@ PU_API pu_status pu_speech_next(pu_speech* speech, const float** samples, size_t
 /* The words that begin in the last chunk; valid until the next pu_speech_next. */
 PU_API size_t pu_speech_word_count(const pu_speech* speech);
 PU_API pu_status pu_speech_word(const pu_speech* speech, size_t index, pu_word* word);
-/* Samples a second: 22050. */
+/* Samples a second: 22050, or the rate of a Pocket TTS model. Such models give no words, and know no speed or pitch. */
 PU_API int32_t pu_speech_rate(const pu_speech* speech);
 /* Ends the speech early: no further chunk begins. The only call that any thread may make at any time. */
 PU_API void pu_speech_cancel(pu_speech* speech);
@@ -215,7 +215,7 @@ typedef struct pu_voice_info {
   double confidence;   /* 0 to 1 */
   double pitch_hz;     /* the speaker's median F0; 0: not known */
   int32_t is_clone;    /* 1: made from a recording */
-  const float* vector; /* 192 floats of unit length */
+  const float* vector; /* 192 floats of unit length; NULL for a voice of a Pocket TTS model */
 } pu_voice_info;
 
 /* A voice stored in the model; NULL: the first. Every pu_voice is to be freed with pu_voice_free. */
@@ -223,7 +223,7 @@ PU_API pu_status pu_voice_named(const pu_model* model, const char* name, pu_voic
 /* Reads a .voice file, or its bytes; PU_FORMAT for one that is truncated, damaged or none. */
 PU_API pu_status pu_voice_load(const char* path, pu_voice** voice);
 PU_API pu_status pu_voice_load_memory(const void* data, size_t size, pu_voice** voice);
-/* Writes a file of less than 2 kB that appears whole or not at all. */
+/* Writes a file that appears whole or not at all: less than 2 kB, or all that a Pocket TTS model has cached. */
 PU_API pu_status pu_voice_save(const pu_voice* voice, const char* path);
 /* The bytes of that file, valid until the next call of pu_voice_bytes for this voice, or its end. */
 PU_API pu_status pu_voice_bytes(pu_voice* voice, const void** data, size_t* size);

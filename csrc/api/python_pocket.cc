@@ -13,7 +13,9 @@
 
 #include "api/python_module.h"
 #include "base/error.h"
-#include "lm/pocket_speech.h"
+#include "lm/pocket_stream.h"
+#include "lm/unicode.h"
+#include "lm/voice_prompt.h"
 
 namespace py = pybind11;
 
@@ -57,7 +59,7 @@ class PyPocketModel {
 
   size_t latent_width() const { return lm_.latent_width(); }
 
-  /// The state of a voice, from samples at the model's rate.
+  /// The state of a voice, from samples at the model's rate, taken as they are.
   py::bytes make_voice(const FloatArray& samples) {
     std::vector<float> copy = floats(samples);
     std::string state;
@@ -157,6 +159,66 @@ class PyPocketSpeech {
   OneAtATime locked_;
 };
 
+/// What csrc/lm/pocket_stream.h is, behind the verbs of `_core.Speech`.
+class PyPocketStream {
+ public:
+  PyPocketStream(const PyModel& model, const StreamOptions& options, const VoiceState* voice)
+      : stream_(model.model, options, voice) {}
+
+  int64_t rate_hz() const { return stream_.rate_hz(); }
+  void push(const std::string& text) {
+    locked_([&] { stream_.push(text); });
+  }
+  void finish() {
+    locked_([&] { stream_.finish(); });
+  }
+  void speak(const std::string& text, int64_t frames_after_eos, size_t max_tokens) {
+    locked_([&] { stream_.speak(text, frames_after_eos, max_tokens); });
+  }
+
+  /// (samples, no words), or None.
+  py::object next() {
+    const std::vector<float>* samples = nullptr;
+    locked_([&] { samples = stream_.next(); });
+    if (samples == nullptr) return py::none();
+    return py::make_tuple(py::array_t<float>(static_cast<py::ssize_t>(samples->size()), samples->data()), py::list());
+  }
+
+  void cancel() { stream_.cancel(); }
+  bool cancelled() const { return stream_.cancelled(); }
+
+ private:
+  PocketStream stream_;
+  OneAtATime locked_;
+};
+
+std::unique_ptr<PocketText> make_text(const std::string& tokenizer, const py::kwargs& rules) {
+  TextRules made;
+  for (const auto& [key, value] : rules) {
+    const std::string name = key.cast<std::string>();
+    if (name == "replace") {
+      for (const auto& [from, to] : value.cast<py::dict>()) {
+        made.replace[from_utf8(from.cast<std::string>()).at(0)] = from_utf8(to.cast<std::string>());
+      }
+    } else if (name == "frames_after_eos") {
+      made.frames_after_eos = value.cast<int64_t>();
+    } else if (name == "pad_with_spaces") {
+      made.pad_with_spaces = value.cast<bool>();
+    } else if (name == "remove_semicolons") {
+      made.remove_semicolons = value.cast<bool>();
+    } else if (name == "end_with_punctuation") {
+      made.end_with_punctuation = value.cast<bool>();
+    } else if (name == "capitalize") {
+      made.capitalize = value.cast<bool>();
+    } else {
+      fail_argument("there is no rule '" + name + "'");
+    }
+  }
+  const auto* data = reinterpret_cast<const uint8_t*>(tokenizer.data());
+  return std::make_unique<PocketText>(std::move(made),
+                                      std::make_shared<const PieceTokenizer>("the tokenizer", data, tokenizer.size()));
+}
+
 py::dict settings_dict(const PyModel& model) {
   const PocketSettings settings = read_pocket_settings(model.model->file());
   const PocketOptions options = recommended_options(settings);
@@ -176,22 +238,56 @@ void check_state(const PyModel& model, const py::bytes& state) {
   if (parse_state(state).model != read_pocket_settings(model.model->file()).model) fail_other_model();
 }
 
-std::unique_ptr<PyPocketSpeech> start(const PyModel& model, const py::bytes& state, double temperature,
-                                      double noise_clamp, double eos_threshold, int steps, uint64_t seed, int threads,
-                                      const std::string& isa) {
-  const std::string bytes = state;
-  py::gil_scoped_release release;
-  PocketOptions options;
-  options.temperature = temperature;
-  options.noise_clamp = noise_clamp;
-  options.eos_threshold = eos_threshold;
-  options.steps = steps;
-  options.seed = seed;
-  options.threads = threads;
+template <typename Options>
+Options options_of(const py::dict& given, const std::string& isa) {
+  Options options;
+  options.temperature = given["temperature"].cast<double>();
+  options.noise_clamp = given["noise_clamp"].cast<double>();
+  options.eos_threshold = given["eos_threshold"].cast<double>();
+  options.steps = given["steps"].cast<int>();
+  options.seed = given["seed"].cast<uint64_t>();
+  options.threads = given["threads"].cast<int>();
   options.isa = isa.empty() ? nullptr : isa.c_str();
-  if (bytes.empty()) return std::make_unique<PyPocketSpeech>(model, options, nullptr);
-  const VoiceState voice = parse_state(bytes);
-  return std::make_unique<PyPocketSpeech>(model, options, &voice);
+  return options;
+}
+
+/// A speech of either kind, with a voice or without.
+template <typename Speech, typename Options>
+std::unique_ptr<Speech> start(const PyModel& model, const std::string& state, const Options& options) {
+  GilReleased release;
+  if (state.empty()) return std::make_unique<Speech>(model, options, nullptr);
+  const VoiceState voice = parse_state(state);
+  return std::make_unique<Speech>(model, options, &voice);
+}
+
+std::unique_ptr<PyPocketSpeech> start_speech(const PyModel& model, const std::string& state, const std::string& isa,
+                                             const py::kwargs& given) {
+  return start<PyPocketSpeech>(model, state, options_of<PocketOptions>(given, isa));
+}
+
+std::unique_ptr<PyPocketStream> start_stream(const PyModel& model, const std::string& state, const std::string& isa,
+                                             double volume, size_t chunk_frames, const py::kwargs& given) {
+  StreamOptions options = options_of<StreamOptions>(given, isa);
+  options.volume = volume;
+  options.chunk_frames = chunk_frames;
+  return start<PyPocketStream>(model, state, options);
+}
+
+/// The state of a voice from a recording at any rate.
+py::bytes make_state(const PyModel& model, const FloatArray& samples, int64_t rate_hz, int threads,
+                     const std::string& isa) {
+  const std::vector<float> copy = floats(samples);
+  std::string state;
+  {
+    const GilReleased release;
+    const HeapTrimmer trimmer;
+    state = make_voice_state(model.model, copy, rate_hz, {threads, isa.empty() ? nullptr : isa.c_str()}).bytes();
+  }
+  return state;
+}
+
+py::array_t<float> as_array(const std::vector<float>& samples) {
+  return py::array_t<float>(static_cast<py::ssize_t>(samples.size()), samples.data());
 }
 
 }  // namespace
@@ -202,7 +298,7 @@ void bind_pocket(py::module_& m) {
   m.def("is_pocket", [](const PyModel& model) { return is_pocket(model.model->file()); }, py::arg("model"));
   py::class_<PyPocketModel>(m, "PocketModel")
       .def(py::init([](const PyModel& model, int threads, const std::string& isa) {
-             py::gil_scoped_release release;
+             GilReleased release;
              return std::make_unique<PyPocketModel>(model, threads, isa);
            }),
            py::arg("model"), py::arg("threads") = 0, py::arg("isa") = "")
@@ -214,13 +310,48 @@ void bind_pocket(py::module_& m) {
       .def("push_text", &PyPocketModel::push_text, py::arg("ids"))
       .def("step", &PyPocketModel::step, py::arg("latent"), py::arg("noise"), py::arg("steps"));
   py::class_<PyPocketSpeech>(m, "PocketSpeech")
-      .def(py::init(&start), py::arg("model"), py::arg("state"), py::arg("temperature"), py::arg("noise_clamp"),
-           py::arg("eos_threshold"), py::arg("steps"), py::arg("seed"), py::arg("threads"), py::arg("isa"))
+      .def(py::init(&start_speech), py::arg("model"), py::arg("state"), py::arg("isa"))
       .def("push", &PyPocketSpeech::push, py::arg("ids"), py::arg("max_frames"), py::arg("frames_after_eos"),
            py::arg("noise") = FloatArray(0))
       .def("next", &PyPocketSpeech::next, py::arg("most_frames"))
       .def("cancel", &PyPocketSpeech::cancel)
       .def_property_readonly("cancelled", &PyPocketSpeech::cancelled);
+  py::class_<PyPocketStream>(m, "PocketStream")
+      .def(py::init(&start_stream), py::arg("model"), py::arg("state"), py::arg("isa"), py::arg("volume"),
+           py::arg("chunk_frames"))
+      .def_property_readonly("rate_hz", &PyPocketStream::rate_hz)
+      .def("push", &PyPocketStream::push, py::arg("text"))
+      .def("finish", &PyPocketStream::finish)
+      .def("speak", &PyPocketStream::speak, py::arg("text"), py::arg("frames_after_eos"), py::arg("max_tokens"))
+      .def("next", &PyPocketStream::next)
+      .def("cancel", &PyPocketStream::cancel)
+      .def_property_readonly("cancelled", &PyPocketStream::cancelled);
+  m.def("make_pocket_voice", &make_state, py::arg("model"), py::arg("samples"), py::arg("rate_hz"), py::arg("threads"),
+        py::arg("isa"));
+  m.def(
+      "resample_prompt",
+      [](const FloatArray& samples, int64_t from_hz, int64_t to_hz) {
+        return as_array(resample_prompt(floats(samples), from_hz, to_hz));
+      },
+      py::arg("samples"), py::arg("from_hz"), py::arg("to_hz"));
+  m.def(
+      "end_in_pause",
+      [](const FloatArray& samples, int64_t rate_hz) { return as_array(end_in_pause(floats(samples), rate_hz)); },
+      py::arg("samples"), py::arg("rate_hz"));
+  py::class_<PocketText>(m, "PocketText")
+      .def(py::init(&make_text), py::arg("tokenizer"))
+      .def("prepare", &PocketText::prepare, py::arg("text"))
+      .def("chunks", &PocketText::chunks, py::arg("text"), py::arg("most") = kMaxChunkTokens)
+      .def("frames_after_eos", &PocketText::frames_after_eos, py::arg("chunk"))
+      .def(
+          "encode", [](const PocketText& text, const std::string& utf8) { return text.tokenizer().encode(utf8); },
+          py::arg("text"))
+      .def(
+          "decode",
+          [](const PocketText& text, const std::vector<int64_t>& ids) { return text.tokenizer().decode(ids); },
+          py::arg("ids"));
+  m.attr("MAX_CHUNK_TOKENS") = kMaxChunkTokens;
+  m.def("most_pocket_frames", &most_frames, py::arg("tokens"), py::arg("frames_per_second"));
 }
 
 }  // namespace pocketuni

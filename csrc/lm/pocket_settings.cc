@@ -75,6 +75,29 @@ ModelIdentity identity(const Lines& lines) {
   return model;
 }
 
+/// "2019=27 201c= 3b=2c+20": code points, each with those that stand for it.
+std::map<char32_t, std::u32string> replacements(const Lines& lines) {
+  const std::string& text = lines.text("text.replace");
+  std::map<char32_t, std::u32string> result;
+  if (text == "none") return result;
+  const char* at = text.c_str();
+  const auto code = [&] {
+    char* end = nullptr;
+    const unsigned long value = std::strtoul(at, &end, 16);
+    if (end == at || digit(*at) < 0 || value > 0x10ffff) lines.fail("'text.replace' is '" + text + "'");
+    at = end;
+    return static_cast<char32_t>(value);
+  };
+  for (;;) {
+    std::u32string& to = result[code()];
+    if (*at++ != '=') lines.fail("'text.replace' is '" + text + "'");
+    if (digit(*at) >= 0) to += code();
+    for (; *at == '+'; to += code()) ++at;
+    if (*at == '\0') return result;
+    if (*at++ != ' ') lines.fail("'text.replace' is '" + text + "'");
+  }
+}
+
 ChainSettings chain(const Lines& lines, const std::string& prefix) {
   ChainSettings settings;
   settings.heads = static_cast<int>(lines.whole(prefix + ".heads", 1, 4096));
@@ -121,6 +144,18 @@ PocketSettings read_pocket_settings(const ModelFile& file) {
   if (settings.lm.context != 0) lines.fail("'lm.context' is not 0");
   if (settings.frame_samples % settings.frame_rows != 0) lines.fail("'frame_samples' is no multiple of 'frame_rows'");
   return settings;
+}
+
+TextRules read_text_rules(const ModelFile& file) {
+  const Lines lines(file);
+  TextRules rules;
+  rules.pad_with_spaces = lines.whole("text.pad_with_spaces", 0, 1) == 1;
+  rules.remove_semicolons = lines.whole("text.remove_semicolons", 0, 1) == 1;
+  rules.end_with_punctuation = lines.whole("text.end_with_punctuation", 0, 1) == 1;
+  rules.capitalize = lines.whole("text.capitalize", 0, 1) == 1;
+  rules.frames_after_eos = lines.whole("text.frames_after_eos", -1, 1 << 16);
+  rules.replace = replacements(lines);
+  return rules;
 }
 
 std::vector<float> read_floats(const ModelFile& file, const std::string& name, size_t count, bool optional) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,13 @@ struct PocketSettings {
   ChainSettings lm, decoder, encoder;
 };
 
+/// How text is changed before it is read: docs/pocket.md, Text.
+struct TextRules {
+  bool pad_with_spaces = false, remove_semicolons = false, end_with_punctuation = true, capitalize = true;
+  std::map<char32_t, std::u32string> replace;
+  int64_t frames_after_eos = -1;  ///< -1: as many as a chunk's length asks for
+};
+
 /// Whether the file holds such a model.
 bool is_pocket(const ModelFile& file);
 /// Opens any model. One of these is read, not mapped: each step of the language model reads all of its weights, for one
@@ -30,6 +38,8 @@ bool is_pocket(const ModelFile& file);
 std::shared_ptr<const Model> open_model(const std::string& path);
 /// Throws Error(kInvalidArgument) when there is none, Error(kFormat) naming the line that is wrong or missing.
 PocketSettings read_pocket_settings(const ModelFile& file);
+/// Throws as read_pocket_settings does.
+TextRules read_text_rules(const ModelFile& file);
 /// A blob of `count` little-endian floats. Throws Error(kFormat) when it is missing, has another size, or holds numbers
 /// that are not finite; with `optional`, a missing one is empty.
 std::vector<float> read_floats(const ModelFile& file, const std::string& name, size_t count, bool optional);

@@ -135,8 +135,9 @@ Voice decode_voice(const unsigned char* data, size_t size, const std::string& wh
   return voice;
 }
 
-void save_voice(const Voice& voice, const std::string& path) {
-  const std::vector<unsigned char> bytes = encode_voice(voice);
+void save_voice(const Voice& voice, const std::string& path) { write_voice_file(encode_voice(voice), path); }
+
+void write_voice_file(const std::vector<unsigned char>& bytes, const std::string& path) {
   struct stat status;
   if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) fail_io(path, std::strerror(EISDIR));
   TemporaryFile file;
@@ -153,11 +154,16 @@ void save_voice(const Voice& voice, const std::string& path) {
 }
 
 Voice load_voice(const std::string& path) {
+  const std::vector<unsigned char> data = read_voice_file(path, kMostBytes + 1);
+  return decode_voice(data.data(), data.size(), path);
+}
+
+std::vector<unsigned char> read_voice_file(const std::string& path, size_t most) {
   // O_NONBLOCK: opening a pipe must fail below, not wait for somebody to write.
   const int number = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (number < 0) fail_io(path, std::strerror(errno));
   struct stat status;
-  unsigned char data[kMostBytes + 1];
+  std::vector<unsigned char> data;
   size_t size = 0;
   const char* fault = nullptr;
   if (::fstat(number, &status) != 0) {
@@ -166,9 +172,11 @@ Voice load_voice(const std::string& path) {
     fault = std::strerror(EISDIR);
   } else if (!S_ISREG(status.st_mode)) {
     fault = "not a regular file";
+  } else {
+    data.resize(std::min(most, static_cast<size_t>(status.st_size)));
   }
-  while (fault == nullptr && size < sizeof data) {
-    const ssize_t got = ::read(number, data + size, sizeof data - size);
+  while (fault == nullptr && size < data.size()) {
+    const ssize_t got = ::read(number, data.data() + size, data.size() - size);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fault = std::strerror(errno);
     if (got <= 0) break;
@@ -176,7 +184,8 @@ Voice load_voice(const std::string& path) {
   }
   ::close(number);
   if (fault != nullptr) fail_io(path, fault);
-  return decode_voice(data, size, path);
+  data.resize(size);
+  return data;
 }
 
 }  // namespace pocketuni

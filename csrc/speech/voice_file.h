@@ -18,4 +18,8 @@ void save_voice(const Voice& voice, const std::string& path);
 /// Throws Error(kIo), and what decode_voice throws.
 Voice load_voice(const std::string& path);
 
+/// The same for bytes of any kind of voice; the reader takes at most the first `most`. Both throw Error(kIo).
+void write_voice_file(const std::vector<unsigned char>& bytes, const std::string& path);
+std::vector<unsigned char> read_voice_file(const std::string& path, size_t most);
+
 }  // namespace pocketuni

@@ -24,11 +24,11 @@ import numpy.typing as npt
 from .. import _core
 from ..audio_file import AtomicFile
 from ..model import Model
-from ..pocket import PocketSpeech
-from ..pocket_text import MAX_TOKENS
+from ..pocket import stream
 from ..pocket_voice import HEAD, PocketVoice, make_voice
 
 TRUNCATED_SECONDS = 30
+MAX_TOKENS = _core.MAX_CHUNK_TOKENS
 
 __all__ = ["TTSModel", "export_model_state"]
 
@@ -134,9 +134,8 @@ class TTSModel:
         """The same in pieces, each as soon as it is computed. `stop`: when it is set, no further piece begins."""
         if not text_to_generate.strip():
             raise ValueError("Text prompt cannot be empty")
-        options = {"seed": secrets.randbits(32), **self._options}
-        speech = PocketSpeech(self._model, model_state, options, 1.0, None)
-        speech.speak(text_to_generate, frames_after_eos, max_tokens)
+        speech = stream(self._model, model_state, {"seed": secrets.randbits(32), **self._options})
+        speech.speak(text_to_generate, -1 if frames_after_eos is None else frames_after_eos, max_tokens)
         try:
             while not (stop is not None and stop.is_set()):
                 made = speech.next()

@@ -19,7 +19,7 @@ from pocket_tts.modules.stateful_module import init_states  # noqa: E402
 from pocketuni_tools.convert import convert  # noqa: E402
 from pocketuni_tools.import_pocket_tts import import_pocket_tts  # noqa: E402
 
-from pocketuni import _core, pocket_audio, pocket_text  # noqa: E402
+from pocketuni import _core  # noqa: E402
 
 FRAMES = 100
 SENTENCE = "The hogs were fed chopped corn and garbage, and nobody minds."
@@ -180,33 +180,27 @@ TEXTS = (
 @pytest.mark.parametrize("rules", RULES)
 def test_texts_are_cut_as_the_package_cuts_them(pair, rules):
     theirs = pair.package.flow_lm.conditioner.tokenizer
-    mine = pocket_text.TextRules("pocket.tokenizer", "sentencepiece", **rules)
-    tokenizer = mine.load_tokenizer(pair.model.blob, "here")
-    arguments = (
-        mine.pad_with_spaces,
-        mine.remove_semicolons,
-        mine.end_with_punctuation,
-        mine.capitalize,
-        mine.replace or {},
-    )
+    mine = _core.PocketText(pair.model.blob("pocket.tokenizer"), **rules)
+    defaults = {"pad_with_spaces": False, "remove_semicolons": False, "end_with_punctuation": True, "capitalize": True}
+    arguments = [*({**defaults, **rules}[name] for name in defaults), rules.get("replace", {})]
     for text in TEXTS:
         wanted = text_chunking.split_into_best_sentences(theirs, text, 50, *arguments)
-        assert pocket_text.chunk_texts(mine, tokenizer, text) == wanted
+        assert mine.chunks(text) == wanted
         for chunk in wanted:
             prepared, frames = text_chunking.prepare_text_prompt(chunk, *arguments)
             assert mine.prepare(chunk) == prepared
-            assert mine.frames_after(chunk) == frames + 2
-            assert tokenizer.encode(prepared) == theirs.encode(prepared)
+            assert mine.frames_after_eos(chunk) == frames + 2
+            assert mine.encode(prepared) == theirs.encode(prepared)
             tokens = len(theirs.encode(prepared))
-            assert pocket_text.most_frames(tokens, 12.5) == pair.package._estimate_max_gen_len(tokens)
+            assert _core.most_pocket_frames(tokens, 12.5) == pair.package._estimate_max_gen_len(tokens)
 
 
 @pytest.mark.parametrize("rates", [(22050, 24000), (48000, 24000), (16000, 24000), (44100, 2000), (8000, 24000)])
 def test_recordings_are_brought_to_the_rate_as_there(rates):
     sound = np.random.default_rng(1).standard_normal(3001).astype(np.float32)
     wanted = convert_audio(torch.from_numpy(sound)[None], *rates, 1)[0].numpy()
-    got = pocket_audio.resample(sound, *rates)
+    got = _core.resample_prompt(sound, *rates)
     assert got.shape == wanted.shape and np.abs(got - wanted).max() < 1e-5
     wanted = end_on_pause(torch.from_numpy(sound * np.repeat([1, 1, 0], [1000, 1000, 1001]))[None], 8000)[0].numpy()
-    got = pocket_audio.end_in_pause((sound * np.repeat([1, 1, 0], [1000, 1000, 1001])).astype(np.float32), 8000)
+    got = _core.end_in_pause((sound * np.repeat([1, 1, 0], [1000, 1000, 1001])).astype(np.float32), 8000)
     assert got.shape == wanted.shape and np.abs(got - wanted).max() < 1e-6

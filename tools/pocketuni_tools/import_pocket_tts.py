@@ -14,10 +14,13 @@ import numpy as np
 
 from . import pocket_graphs
 from .packing import GROUP
-from .pocket_calibration import calibrate, loses_too_much
+from .pocket_calibration import calibrate
+from .pocket_checkpoints import find_weights, local
 from .pocket_config import Config, read_config
+from .pocket_precision import LEAST_DB, kept_in_int8
+from .pocket_tokenizer import Vocabulary, read_tokenizer
 from .pocket_voices import read_voices
-from .pocket_weights import Weights, read_safetensors
+from .pocket_weights import Weights
 from .source import MissingPackage, Source, Tower
 from .texts import calibration_texts
 from .writer import WEIGHT_ROLES, usable_precision
@@ -26,17 +29,6 @@ CLONING = ("mimi.encoder", "mimi.downsample.", "flow_lm.speaker_proj_weight")  #
 SPARED_TEXTS = 10  # one of so many is computed: some hundred rows tell what matters in a layer
 SMALL = 4096  # elements; below, rounding saves nothing worth an error
 PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4", "auto": "int4"}
-
-
-def local(name: str | None, folder: Path) -> Path | None:
-    """A path that a configuration names, if it is there: as it stands, or its last part beside the configuration.
-    Addresses of the web are files beside the configuration, too: nothing is downloaded."""
-    if not name:
-        return None
-    plain = name.rpartition("@")[0] if name.startswith("hf://") and "@" in name else name
-    choices = [] if "://" in plain else [Path(plain), folder / plain]
-    choices.append(folder / plain.rpartition("/")[2])
-    return next((path for path in choices if path.is_file()), None)
 
 
 def find_config(path: Path) -> Path:
@@ -52,57 +44,33 @@ def find_config(path: Path) -> Path:
     return path
 
 
-def find_weights(config: Config, folder: Path, checkpoint: Path | None) -> Weights:
-    if checkpoint is None:
-        for name in (config.weights_path, config.weights_path_without_voice_cloning):
-            checkpoint = checkpoint or local(name, folder)
-    if checkpoint is None:
-        raise FileNotFoundError(
-            f"{folder}: the weights {config.weights_path or 'model.safetensors'} are not there; "
-            "download them beside the configuration, or name them with --checkpoint"
-        )
-    return Weights(read_safetensors(checkpoint), str(checkpoint))
-
-
-def find_tokenizer(config: Config, folder: Path) -> tuple[str, bytes]:
-    """(kind, bytes). Raises ValueError when its vocabulary is not the configuration's."""
+def find_tokenizer(config: Config, folder: Path) -> tuple[str, Path, Vocabulary]:
+    """(kind, path, vocabulary). Raises ValueError when its size is not the configuration's."""
     table = config.flow_lm.lookup_table
     path = local(table.tokenizer_path, folder)
     if path is None:
         raise FileNotFoundError(f"{folder}: the tokenizer {table.tokenizer_path} is not there; put it beside the .yaml")
     kind = "tokenizers" if table.tokenizer in ("tokenizers", "json") or path.suffix == ".json" else "sentencepiece"
-    data = path.read_bytes()
-    size = vocabulary_size(kind, data, path)
+    vocabulary = read_tokenizer(path, kind)
+    size = len(vocabulary.pieces)
     if size != table.n_bins:
         raise ValueError(f"{path} has {size} tokens, flow_lm.lookup_table.n_bins is {table.n_bins}")
-    return kind, data
+    return kind, path, vocabulary
 
 
-def vocabulary_size(kind: str, data: bytes, path: Path) -> int:
+def encode(kind: str, path: Path, texts: Sequence[str]) -> list[list[int]]:
+    """Tokens of each text, as the language model reads them."""
     try:
         if kind == "tokenizers":
             from tokenizers import Tokenizer
 
-            return Tokenizer.from_str(data.decode()).get_vocab_size()
+            tokenizer = Tokenizer.from_file(str(path))
+            return [tokenizer.encode(text).ids for text in texts]
         from sentencepiece import SentencePieceProcessor
 
-        return SentencePieceProcessor(model_proto=data).vocab_size()
+        return SentencePieceProcessor(model_file=str(path)).encode(list(texts), out_type=int)
     except ImportError as error:
-        raise MissingPackage(kind, f"reading {path}") from error
-    except Exception as error:  # these libraries raise bare Exception and RuntimeError for broken data
-        raise ValueError(f"{path}: the tokenizer cannot be read: {error}") from error
-
-
-def encode(kind: str, data: bytes, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of each text, as the language model reads them."""
-    if kind == "tokenizers":
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_str(data.decode())
-        return [tokenizer.encode(text).ids for text in texts]
-    from sentencepiece import SentencePieceProcessor
-
-    return SentencePieceProcessor(model_proto=data).encode(list(texts), out_type=int)
+        raise MissingPackage(kind, f"rounding to what texts lead to, with {path},") from error
 
 
 def settings_of(config: Config, identity: str) -> bytes:
@@ -130,20 +98,25 @@ def settings_of(config: Config, identity: str) -> bytes:
             f"{name}.context": part.context,
             f"{name}.period": float(part.max_period),
         }
+    lines |= text_rules(config)
     return "".join(f"{name} {value}\n" for name, value in lines.items()).encode()
 
 
-def text_rules(config: Config, kind: str) -> dict[str, Any]:
-    """META's `pocket`: how text becomes the chunks and tokens that the language model reads."""
+def text_rules(config: Config) -> dict[str, Any]:
+    """How text becomes the chunks and tokens that the language model reads."""
+    pairs = []
+    for old, new in config.replace_characters.items():
+        if len(old) != 1:
+            raise ValueError(f"replace_characters: {old!r} is not a single character")
+        pairs.append(f"{ord(old):x}={'+'.join(f'{ord(c):x}' for c in new)}")
+    after = config.model_recommended_frames_after_eos
     return {
-        "tokenizer": "pocket.tokenizer",
-        "kind": kind,
-        "pad_with_spaces": config.pad_with_spaces_for_short_inputs,
-        "remove_semicolons": config.remove_semicolons,
-        "end_with_punctuation": config.append_terminal_punctuation,
-        "capitalize": config.capitalize_first_letter,
-        "replace": config.replace_characters,
-        "frames_after_eos": config.model_recommended_frames_after_eos,
+        "text.pad_with_spaces": int(config.pad_with_spaces_for_short_inputs),
+        "text.remove_semicolons": int(config.remove_semicolons),
+        "text.end_with_punctuation": int(config.append_terminal_punctuation),
+        "text.capitalize": int(config.capitalize_first_letter),
+        "text.frames_after_eos": -1 if after is None else after,
+        "text.replace": " ".join(pairs) or "none",
     }
 
 
@@ -161,14 +134,14 @@ def identity_of(weights: Weights) -> str:
     return digest.hexdigest()
 
 
-def choose_precisions(towers: Sequence[Tower], plan: str) -> dict[str, str]:
+def choose_precisions(towers: Sequence[Tower], plan: str, config: Config) -> dict[str, str]:
     """Constant -> precision. int4 is for the layers of the language model, which is where the bytes are; what turns
-    their result into sound stays int8. `auto` keeps layers in int8, too, whose products int4 would harm most."""
+    their result into sound stays int8, and so do the layers without which latents would lose too much."""
+    kept = kept_in_int8(towers, config, plan) if plan in LEAST_DB else set()
     chosen = {}
     for tower in towers:
         graph = tower.graph
         layer = graph.name.startswith("lm.") and graph.name[3:].isdigit()
-        kept = loses_too_much(tower) if layer and plan == "auto" else set()
         for node in graph.nodes:
             name = node.inputs[1] if node.op in WEIGHT_ROLES else None
             if name not in graph.constants or graph.constants[name].size < SMALL:
@@ -190,7 +163,7 @@ def import_pocket_tts(path: str | Path, checkpoint: str | Path | None = None) ->
     """
     path = find_config(Path(path))
     config = read_config(path)
-    kind, tokenizer = find_tokenizer(config, path.parent)
+    kind, tokenizer_path, vocabulary = find_tokenizer(config, path.parent)
     weights = find_weights(config, path.parent, None if checkpoint is None else Path(checkpoint))
     identity = identity_of(weights)
     graphs = pocket_graphs.language_model(config, weights) + pocket_graphs.decoder(config, weights)
@@ -199,7 +172,7 @@ def import_pocket_tts(path: str | Path, checkpoint: str | Path | None = None) ->
     width = config.flow_lm.transformer.d_model
     blobs = {
         "pocket": settings_of(config, identity),
-        "pocket.tokenizer": tokenizer,
+        "pocket.tokenizer": vocabulary.pack(),
         "pocket.bos": floats(weights.take("flow_lm.bos_emb", (config.mimi.quantizer.dimension,))),
     }
     if config.flow_lm.insert_bos_before_voice:
@@ -211,11 +184,10 @@ def import_pocket_tts(path: str | Path, checkpoint: str | Path | None = None) ->
         "name": path.stem,
         "licence": "unknown",
         "provenance": {"source": "pocket-tts", "configuration": path.name},
-        "pocket": text_rules(config, kind),
     }
     towers = [Tower(graph) for graph in graphs]
-    calibrate(towers, config, encode(kind, tokenizer, calibration_texts()[::SPARED_TEXTS]))
-    return Source(path.stem, towers, meta, blobs, choose_precisions)
+    calibrate(towers, config, encode(kind, tokenizer_path, calibration_texts()[::SPARED_TEXTS]))
+    return Source(path.stem, towers, meta, blobs, lambda towers, plan: choose_precisions(towers, plan, config))
 
 
 def floats(array: np.ndarray) -> bytes:

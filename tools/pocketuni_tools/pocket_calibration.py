@@ -7,14 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from .evaluate import evaluate
-from .forward import Forward
 from .ir import Graph
-from .packing import GROUP, pack_gemm_int4, quantize_int4, unpack
 from .pocket_config import Config
 from .source import Feed, Tower
 
 LATENTS = 24  # behind each text; the models' latents have mean 0 and variance 1
-KEEP_BELOW_DB = 20.0  # a product that int4 leaves with less signal than this stays int8
 
 
 def attended(qkv: np.ndarray, heads: int, kv_heads: int, width: int, period: float) -> np.ndarray:
@@ -66,18 +63,3 @@ def calibrate(towers: Sequence[Tower], config: Config, sequences: Sequence[Seque
     for tower in towers:
         if tower.feeds:
             tower.checks, tower.feeds = tower.feeds[-1:], tower.feeds[:-1] or tower.feeds
-
-
-def loses_too_much(tower: Tower) -> set[str]:
-    """Weights whose products int4 would leave with too little signal, on the tower's own inputs."""
-    kept = set()
-    run = Forward(tower.graph, tower.feeds)
-    for node in tower.graph.nodes:
-        name = node.inputs[1] if node.op == "linear" else None
-        if name is not None and tower.graph.constants[name].shape[1] >= GROUP:
-            weight, x = tower.graph.constants[name], run.rows(node.inputs[0])
-            error = x @ (unpack(pack_gemm_int4(*quantize_int4(weight), weight.shape)) - weight).T
-            if 10 * np.log10(np.square(x @ weight.T).sum() / max(np.square(error).sum(), 1e-30)) < KEEP_BELOW_DB:
-                kept.add(name)
-        run.step({}, ())
-    return kept

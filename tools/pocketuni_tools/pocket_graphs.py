@@ -339,7 +339,7 @@ def upsample(weights: Weights, steps: int, width: int, layers: CodecTransformer)
             factor = b.keep("upsample.weight", part.reshape(1, 1, steps, width))
             parts.append(b.emit_rows("mul", [each, factor], (1, ROWS, steps, width)))
         x = b.emit_rows("add", parts, (1, ROWS, steps, width))
-        x = b.emit_rows("reshape", [x], (1, None, width), shape=[1, -1, width])
+        x = b.emit_rows("reshape", [x], (1, None, width), shape=[1, None, width])
     name = "mimi.decoder_transformer.input_proj.weight"
     b.output(projected(b, x, weights, name, (layers.d_model, width)), "x")
     return b.graph
