@@ -53,6 +53,10 @@ struct FloatGemm {
 // Of tiles over so few inputs, the way out is what takes time, which 6 x 4 of them leave with no registers to spare.
 constexpr int kShort = 128;
 
+// A row by weights that are not in the cache waits for them: read from first to last they come half as fast again as
+// in eight panels side by side, which the prefetcher sees as eight streams.
+constexpr ptrdiff_t kFarBytes = 1 << 19;
+
 struct Int8Gemm {
   static constexpr int kRows = 6, kPanels = 4, kGemvPanels = 8;
   const QuantizedRows* x;
@@ -126,7 +130,7 @@ struct Int8Gemm {
 
 // One panel wide: a group's 8 unpacked registers serve up to 16 rows, whose float accumulators take 16 more.
 struct Int4Gemm {
-  static constexpr int kRows = 16, kPanels = 1, kGemvPanels = 2;
+  static constexpr int kRows = 16, kPanels = 1, kGemvPanels = 1;
   const QuantizedRows* x;
   int k;
   const uint8_t* tiles;
@@ -151,7 +155,6 @@ struct Int4Gemm {
         PU_UNROLL
         for (int v = 0; v < 4; ++v) {
           const __m512i bytes = _mm512_loadu_si512(w + v * 64);
-          if constexpr (R == 1) _mm_prefetch(reinterpret_cast<const char*>(w + v * 64 + 2048), _MM_HINT_T0);
           low[v] = _mm512_and_si512(bytes, mask);
           high[v] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
         }
@@ -201,7 +204,9 @@ void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, cons
     Epilogue epilogue = *e;
     if (e->residual != nullptr) epilogue.residual += row * e->residual_stride;
     const Int8Gemm op{&block, k, tiles, scales, {&epilogue, y + row * y_stride, y_stride, act_row_avx512}, start};
-    if (count > 1 && k <= kShort) {
+    if (rows == 1 && static_cast<ptrdiff_t>(n) * k > kFarBytes) {
+      sweep<Int8Gemm, 1, 1>(op, 1, n);
+    } else if (count > 1 && k <= kShort) {
       sweep<Int8Gemm, Int8Gemm::kRows, 2>(op, count, n);
     } else {
       for_each_tile(op, count, n);
