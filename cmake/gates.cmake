@@ -12,9 +12,9 @@ set_tests_properties(example_say_without_model PROPERTIES WILL_FAIL ON)
 
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT POCKETUNI_SANITIZE AND CMAKE_STRIP)
   if(processor MATCHES "aarch64|arm64")
-    set(limit 1020000)
+    set(limit 1050000)
   else()
-    set(limit 1470000)
+    set(limit 1500000)
   endif()
   add_test(NAME size_of_library COMMAND ${CMAKE_COMMAND} -DLIBRARY=$<TARGET_FILE:pocketuni> -DSTRIP=${CMAKE_STRIP}
            -DLIMIT=${limit} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/check_size.cmake)

@@ -115,7 +115,7 @@ def test_speech_that_meets_a_full_disk_leaves_no_half_file(small_disk):
     """From the command line, where chunks are written while they are computed."""
     command = [sys.executable, "-m", "pocketuni", "say", "A longer text. " * 30]
     command += ["--model", str(MODEL), "-o", str(small_disk / "speech.wav")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=small_disk.parent)
     assert done.returncode != 0 and "No space left on device" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     assert not list(small_disk.glob("*speech*"))
@@ -142,7 +142,7 @@ def test_a_folder_without_permission(saved, tmp_path):
             parent.chmod(parent.stat().st_mode | 0o055) if parent != Path("/") else None
         command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
     environment = {**os.environ, "MPLCONFIGDIR": "/tmp"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd="/")
     assert done.stdout.startswith("PermissionError") and name in done.stdout, done.stdout + done.stderr
     assert not list(folder.iterdir())
 

@@ -21,10 +21,10 @@ needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_meth
 
 
 def python(program, **options):
-    """Starts a Python process that runs a program."""
+    """Starts a Python process that runs a program, in a folder where no sources of the package lie."""
     code = ENDLESS + textwrap.dedent(program)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", code], **pipes, **options)
+    return subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent, **pipes, **options)
 
 
 def digest(model):
