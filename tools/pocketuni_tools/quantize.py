@@ -32,7 +32,7 @@ PLANS = ("fp32", "fp16", "int8", "int4", "auto")
 PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4"}
 SMALL = 512  # elements; below, rounding saves nothing worth an error
 SMALL_KERNEL = 4096  # the same for convolutions and recurrent operators that are rounded without calibration inputs
-FEW = 16  # outputs; with fewer, int8 is no faster than float, and what has few outputs is often the result itself
+FEW = 16  # inputs or outputs; with fewer, int8 is no faster than float, and they are a bottleneck or the result itself
 ROWS = 8192  # calibration rows that one weight is rounded on
 INTEGER = ("gemm_i8", "gemm_i4")
 
@@ -46,7 +46,7 @@ def weights_of(graph: Graph, calibrated: bool = False) -> dict[str, str]:
         if node.op in WEIGHT_ROLES and node.inputs[1] in graph.constants:
             array = graph.constants[node.inputs[1]]
             least = SMALL if calibrated or node.op in ("linear", "embedding") else SMALL_KERNEL
-            if array.ndim == 2 and array.size >= least and len(array) >= FEW and array.dtype == np.float32:
+            if array.ndim == 2 and array.size >= least and min(array.shape) >= FEW and array.dtype == np.float32:
                 roles[node.inputs[1]] = tensor_role(graph, node.inputs[1])
     return {name: role for name, role in roles.items() if role != "plain"}
 
