@@ -59,7 +59,7 @@ PieceTokenizer::PieceTokenizer(const std::string& where, const uint8_t* data, si
   unknown_text_ = bytes(reader.u8());
   byte_ids_.assign(256, -1);
   least_ = std::numeric_limits<float>::max();
-  most_ = std::numeric_limits<float>::lowest();
+  most_ = std::numeric_limits<float>::min();  // not the lowest: what SentencePiece starts with
   for (uint32_t id = 0; id < count; ++id) {
     Piece piece;
     const uint32_t bits = reader.u32();

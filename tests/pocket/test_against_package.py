@@ -29,6 +29,9 @@ KINDS = {
     "lsd": lambda: random_model.small_config("lsd"),
     "flow_matching": lambda: random_model.small_config("flow_matching"),
     "drifting, z_dim": lambda: random_model.small_config("drifting", z_dim=24),
+    "24 layers": lambda: random_model.small_config(
+        transformer={"d_model": 64, "hidden_scale": 2, "max_period": 10000, "num_heads": 4, "num_layers": 24}
+    ),
     "pointwise, shared keys, low rank": lambda: random_model.small_config(
         "pointwise",
         z_dim=16,
