@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import wave
 from pathlib import Path
 
@@ -101,7 +102,9 @@ def test_what_cannot_be_is_explained(tmp_path):
 
 
 def command(*arguments: object, code: int = 0) -> str:
-    done = subprocess.run([sys.executable, "-m", "pocketuni", *map(str, arguments)], capture_output=True, text=True)
+    # Elsewhere: in the checkout, Python would find the package's sources before the installed one.
+    call = [sys.executable, "-m", "pocketuni", *map(str, arguments)]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tempfile.gettempdir())
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

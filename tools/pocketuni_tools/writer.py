@@ -125,19 +125,19 @@ def encode_attribute(name: str, value: Any, dims: Sequence[str], where: str) -> 
         return head + struct.pack("<Bd", 1, value)
     if isinstance(value, (int, np.integer)):
         return head + struct.pack("<Bq", 0, int(value))
-    numbers = [encode_dim(item, dims, where) for item in value]
+    numbers = [encode_dim(item, dims, where, least=-(1 << 63)) for item in value]  # axes count from the end, too
     return head + struct.pack("<BI", 3, len(numbers)) + struct.pack(f"<{len(numbers)}q", *numbers)
 
 
-def encode_dim(dim: int | str | None, dims: Sequence[str], where: str) -> int:
+def encode_dim(dim: int | str | None, dims: Sequence[str], where: str, least: int = 0) -> int:
     if dim is None:
         return -1
     if isinstance(dim, str):
         if dim not in dims:
             raise ValueError(f"{where}: dimension {dim!r} is not a dimension of any input")
         return -2 - list(dims).index(dim)
-    if not 0 <= dim < 1 << 63:
-        raise ValueError(f"{where}: the size {dim} is outside of 0 to 2^63 - 1")
+    if not least <= dim < 1 << 63:
+        raise ValueError(f"{where}: the size {dim} is outside of {least} to 2^63 - 1")
     return int(dim)
 
 
