@@ -16,7 +16,8 @@ if(processor MATCHES "x86_64|amd64")
   set_source_files_properties(tests/kernels/avxvnni_in_evex.cc PROPERTIES COMPILE_OPTIONS "-O2;${avx2}")
 endif()
 
-if(NOT POCKETUNI_PYTHON)
+# Clang links no C program against a library that has its sanitizers.
+if(NOT POCKETUNI_PYTHON AND NOT POCKETUNI_FUZZ)
   foreach(example run_tower say clone)
     add_executable(${example} examples/${example}.c)
     target_link_libraries(${example} PRIVATE pocketuni)

@@ -33,7 +33,7 @@ int affinity_cpus() {
 /// CPUs that `quota` microseconds in every `period` give, rounded up; 0 when there is no limit.
 int quota_cpus(long long quota, long long period) {
   if (quota <= 0 || period <= 0) return 0;
-  return static_cast<int>(std::min<long long>((quota + period - 1) / period, 1 << 20));
+  return static_cast<int>(std::min<long long>((quota - 1) / period + 1, 1 << 20));
 }
 
 /// A small file, read without allocating; "" when there is none. Files of the kernel may be shorter than they say.
