@@ -3,7 +3,7 @@
     python bench/all.py --out build/bench [--only minilm voice ...] [--data ../shared/data]
 
 Each is a script of this folder that measures pocketuni and its peers interleaved in a process of its own; see there for
-what it needs. Before them, what this machine can do (limits.cc, built with CMake). One that fails or lacks a package is
+what it needs. First comes what this machine can do (limits.cc, built with CMake). One that fails or lacks a package is
 left out and said so; the exit status is then 1.
 """
 
@@ -40,12 +40,14 @@ def parts(data: Path) -> dict[str, Part]:
     speech = data / "speech/ljspeech"
     recording = str(next(iter(sorted(speech.glob("*.opus"))), speech))
     return {
+        "limits": Part("Limits of the machine", "limits.cc"),
         "minilm": Part("Sentence embeddings", "minilm.py", ("--data", str(data), "--shapes", *LENGTHS)),
         "voice": Part("The default voice", "voice.py"),
         "clone": Part("Voices from recordings", "clone.py", (recording,)),
         "pocket": Part("Pocket TTS", "pocket_speech.py"),
-        "onnx": Part("Vision and audio, one thread", "onnx_models.py", ("--threads", "1")),
-        "onnx2": Part("Vision and audio, two threads", "onnx_models.py", ("--threads", "2")),
+        "onnx": Part("Vision and audio", "onnx_models.py"),
+        "towers": Part("Several towers, and experts", "towers.py"),
+        "ops": Part("Operators in int8 against fp32", "ops.py"),
         "scaling": Part("Proportion", "scaling.py"),
     }
 
@@ -68,17 +70,20 @@ def tables(markdown: str) -> list[list[Row]]:
 
 
 def run(command: list[str], log: Path) -> str:
-    """What a command prints; its progress goes to a file. Raises CalledProcessError."""
+    """What a command prints; its progress, or all of it if it fails, goes to a file. Raises CalledProcessError."""
     with log.open("w") as stream:
-        return subprocess.run(command, stdout=subprocess.PIPE, stderr=stream, text=True, check=True).stdout
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stream, text=True)
+        if done.returncode != 0:
+            stream.write(done.stdout)
+    done.check_returncode()
+    return done.stdout
 
 
-def limits(out: Path) -> dict[str, Any]:
-    build = out / "limits"
-    source = ["-S", str(HERE.parent), "-B", str(build), "-DPOCKETUNI_TESTS=ON"]
-    run(["cmake", *source], out / "limits.log")
-    run(["cmake", "--build", str(build), "--target", "limits"], out / "limits.log")
-    return json.loads(run([str(build / "limits")], out / "limits.log"))
+def limits(out: Path) -> dict[str, float | str]:
+    build, log = out / "limits", out / "limits.log"
+    run(["cmake", "-S", str(HERE.parent), "-B", str(build), "-DPOCKETUNI_TESTS=ON"], log)
+    run(["cmake", "--build", str(build), "--target", "limits"], log)
+    return json.loads(run([str(build / "limits")], log))
 
 
 def limits_table(found: dict[str, Any]) -> str:
@@ -101,13 +106,8 @@ def limits_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def plot_lengths(rows: list[Row], path: Path) -> None:
+def plot_lengths(rows: list[Row], pyplot: Any) -> Any:
     """Latency by number of tokens, of each runtime, one thread and two."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     rows = [row for row in rows if row["shape"].startswith("1x")]
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), sharey=True)
     for axis, threads in zip(axes, ("1", "2"), strict=True):
@@ -118,60 +118,71 @@ def plot_lengths(rows: list[Row], path: Path) -> None:
                 axis.loglog(lengths, [float(row[name].split()[0]) for row in chosen], marker="o", label=name)
         axis.set(title=f"MiniLM-L6, threads: {threads}", xlabel="tokens", ylabel="ms")
     axes[0].legend()
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    return figure
 
 
-def plot_first_audio(rows: list[Row], path: Path) -> None:
+def plot_first_audio(rows: list[Row], pyplot: Any) -> Any:
     """Time to the first audio by length of text."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     chosen = [row for row in rows if row[""].startswith("first audio of")]
     lengths = [int(row[""].split()[3].replace(",", "")) for row in chosen]
     figure, axis = pyplot.subplots(figsize=(6, 4))
     axis.semilogx(lengths, [float(row["elapsed"].split()[0]) for row in chosen], marker="o")
     axis.set(xlabel="characters of text", ylabel="ms to the first audio", ylim=(0, None))
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    return figure
 
 
-PLOTS: dict[str, tuple[str, Callable[[list[Row], Path], None]]] = {
+PLOTS: dict[str, tuple[str, Callable[[list[Row], Any], Any]]] = {
     "minilm": ("latency.png", plot_lengths),
     "voice": ("first_audio.png", plot_first_audio),
 }
+
+
+def save_plot(name: str, rows: list[Row], out: Path) -> str:
+    """Draws the plot of a benchmark; returns the name of its file."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    file, plot = PLOTS[name]
+    plot(rows, pyplot).savefig(out / file, dpi=120, bbox_inches="tight")
+    return file
+
+
+def measure(name: str, part: Part, out: Path) -> tuple[str, Any]:
+    """What a benchmark prints, and its figures. Raises CalledProcessError."""
+    if name == "limits":
+        found = limits(out)
+        return limits_table(found), found
+    printed = run([sys.executable, str(HERE / part.script), *part.arguments], out / f"{name}.log")
+    return printed.strip(), tables(printed)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for bench.md, bench.json and the plots")
     parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared/data")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of limits, {', '.join(parts(Path()))}")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(parts(Path()))}")
     args = parser.parse_args()
-    chosen = args.only or ["limits", *parts(args.data)]
-    if unknown := set(chosen) - {"limits", *parts(args.data)}:
+    known = parts(args.data)
+    if unknown := set(args.only or known) - known.keys():
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     args.out.mkdir(parents=True, exist_ok=True)
     page, figures, failed = [f"# {cpu_name()}, {time.strftime('%Y-%m-%d')}"], {}, []
-    if "limits" in chosen:
-        figures["limits"] = limits(args.out)
-        page += ["## Limits of the machine", limits_table(figures["limits"])]
-    for name, part in parts(args.data).items():
-        if name not in chosen:
+    for name, part in known.items():
+        if name not in (args.only or known):
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
+        page.append(f"## {part.title}")
         try:
-            printed = run([sys.executable, str(HERE / part.script), *part.arguments], args.out / f"{name}.log")
-        except subprocess.CalledProcessError:
+            printed, figures[name] = measure(name, part, args.out)
+        except (OSError, subprocess.CalledProcessError):
             failed.append(name)
-            page += [f"## {part.title}", f"Not measured: see `{name}.log`."]
+            page.append(f"Not measured: see `{name}.log`.")
             continue
-        figures[name] = tables(printed)
-        page += [f"## {part.title}", printed.strip()]
+        page.append(printed)
         if name in PLOTS:
-            file, plot = PLOTS[name]
-            plot(figures[name][0], args.out / file)
-            page.append(f"![]({file})")
+            page.append(f"![]({save_plot(name, figures[name][0], args.out)})")
     (args.out / "bench.md").write_text("\n\n".join(page) + "\n")
     (args.out / "bench.json").write_text(json.dumps(figures, indent=1))
     print("\n\n".join(page))

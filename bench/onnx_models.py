@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch_models
-from machine import cpu_name
+from machine import best_times, cpu_name
 from onnx_accuracy import CHECKS, MODELS, cifar, heard, normalized, recordings
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from pocketuni_tools.convert import convert
@@ -130,18 +129,6 @@ def calls(name: str, path: Path, threads: int) -> dict[str, Callable[[], object]
     return found
 
 
-def best_times(found: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds: the least of many runs, in rounds that take turns."""
-    best = dict.fromkeys(found, np.inf)
-    for _ in range(ROUNDS):
-        for name, call in found.items():
-            end = time.perf_counter() + SECONDS
-            while (start := time.perf_counter()) < end:
-                call()
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     """The mean of the rows'."""
     return float(np.mean((a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)))
@@ -152,7 +139,7 @@ def print_times(names: list[str], folder: Path, threads: int) -> None:
     print("| model | fp32 | int8 | ONNX Runtime fp32 | int8 | our best against theirs |\n|---|---|---|---|---|---|")
     ratios = []
     for name in names:
-        best = best_times(calls(name, onnx_file(name, folder / name), threads))
+        best = best_times(calls(name, onnx_file(name, folder / name), threads), ROUNDS, SECONDS)
         ratio = min(best.get(kind, np.inf) for kind in ("ort fp32", "ort int8")) / min(best["fp32"], best["int8"])
         ratios.append(ratio)
         cells = [f"{1e3 * best[kind]:.3f}" if kind in best else "" for kind in ("fp32", "int8", "ort fp32", "ort int8")]

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from machine import cpu_name
+from machine import best_times, cpu_name
 from pocketuni_tools.ir import Graph, Value
 from pocketuni_tools.writer import write_model
 
@@ -72,17 +71,6 @@ def runs(path: Path, threads: int, op: str, x: np.ndarray, w: np.ndarray, attrib
     return calls
 
 
-def best_times(calls: dict[str, Callable]) -> dict[str, float]:
-    best = dict.fromkeys(calls, np.inf)
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            end = time.perf_counter() + SECONDS
-            while (start := time.perf_counter()) < end:
-                call()
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -93,7 +81,7 @@ def main() -> None:
         for note, op, shape, weight, attributes in cases():
             x, w = (RANDOM.standard_normal(size).astype(np.float32) for size in (shape, weight))
             with tempfile.TemporaryDirectory() as folder:
-                best = best_times(runs(Path(folder), threads, op, x, w / 8, attributes))
+                best = best_times(runs(Path(folder), threads, op, x, w / 8, attributes), ROUNDS, SECONDS)
             ratio = best["f32"] / best["int8"]
             print(f"| {op} | {note} | {1e6 * best['f32']:.1f} | {1e6 * best['int8']:.1f} | {ratio:.2f} x |", flush=True)
 

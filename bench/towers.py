@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from machine import cpu_name
+from machine import best_times, cpu_name
 from pocketuni_tools.ir import Graph, Value
 from pocketuni_tools.pack import pack_main
 from pocketuni_tools.writer import write_model
@@ -32,17 +30,6 @@ ROUNDS = 30
 
 def normal(seed: int, *shape: int) -> np.ndarray:
     return np.asarray(np.random.default_rng(seed).normal(size=shape) / shape[-1] ** 0.5, np.float32)
-
-
-def best(works: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Milliseconds, by name."""
-    found = dict.fromkeys(works, float("inf"))
-    for _ in range(ROUNDS):
-        for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            found[name] = min(found[name], (time.perf_counter() - start) * 1e3)
-    return found
 
 
 def encoder_with_head(path: Path, seed: int, head: int) -> None:
@@ -70,17 +57,17 @@ def towers(folder: Path, threads: int) -> None:
         for work in many.values():
             for _ in range(10):  # until the better way is chosen
                 work()
-        took = best({
+        took = best_times({
             "one alone": run["one"],
             "one, then two": lambda: (run["one"](), run["two"]()),
             "one and two together": many["one", "two"],
             "one, then other": lambda: (run["one"](), run["other"]()),
             "one and other together": many["one", "other"],
-        })  # fmt: skip
+        }, ROUNDS)  # fmt: skip
     print(f"Packed: {sizes['both']:.2f} MB, apart {sizes['one']:.2f} and {sizes['two']:.2f} MB.\n")
     print("| towers | ms | x one alone |\n|---|---|---|")
     for name, value in took.items():
-        print(f"| {name} | {value:.3f} | {value / took['one alone']:.2f} |")
+        print(f"| {name} | {1e3 * value:.3f} | {value / took['one alone']:.2f} |")
 
 
 def experts(path: Path, precision: str) -> None:
@@ -112,8 +99,8 @@ def mixtures(folder: Path, threads: int) -> None:
     print(f"\n| rows | {' | '.join(PRECISIONS)} | int8 against fp32 |\n|{'---|' * (len(PRECISIONS) + 2)}")
     for rows in (1, 16, 128):
         x = normal(rows, rows, OUTER)
-        took = best({name: (lambda tower=tower, x=x: tower.run(x=x)) for name, tower in models.items()})
-        times = " | ".join(f"{took[name]:.3f}" for name in PRECISIONS)
+        took = best_times({name: (lambda tower=tower, x=x: tower.run(x=x)) for name, tower in models.items()}, ROUNDS)
+        times = " | ".join(f"{1e3 * took[name]:.3f}" for name in PRECISIONS)
         print(f"| {rows} | {times} | {took['f32'] / took['int8']:.2f}x |")
 
 
