@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 import pocketuni
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "tools"))
+from ultraface_boxes import boxes, overlap, picture_of  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MODELS = DATA / "models"
@@ -61,38 +65,10 @@ def labels(models: Models, size: int, scale: float) -> str:
     return f"same label: {percent(exact == rounded)}"
 
 
-def priors() -> np.ndarray:
-    """[boxes, 4]: the middle and the size that each box is relative to, of a picture of 240 x 320."""
-    rows = []
-    for step, sizes in ((8, (10, 16, 24)), (16, (32, 48)), (32, (64, 96)), (64, (128, 192, 256))):
-        down, across = (np.arange(-(-length // step)) for length in (240, 320))
-        middle = np.stack(np.meshgrid((across + 0.5) * step / 320, (down + 0.5) * step / 240), -1).reshape(-1, 1, 2)
-        size = np.array([[edge / 320, edge / 240] for edge in sizes])
-        rows.append(np.concatenate(np.broadcast_arrays(middle, size), -1).reshape(-1, 4))
-    return np.concatenate(rows).clip(0, 1)
-
-
-def boxes(model: pocketuni.Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of all boxes, and how sure it is that each is a face."""
-    out, prior = model.towers["main"].run(input=x), priors()
-    middle = out["boxes"][0, :, :2] * 0.1 * prior[:, 2:] + prior[:, :2]
-    size = np.exp(out["boxes"][0, :, 2:] * 0.2) * prior[:, 2:]
-    return np.concatenate([middle - size / 2, middle + size / 2], 1), out["scores"][0, :, 1]
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union."""
-    size = np.maximum(0, np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])).prod(1)
-    return size / ((a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - size)
-
-
 def faces(models: Models) -> str:
-    from PIL import Image
-
     least = []
     for name in ("9.jpg", "26.jpg"):
-        picture = np.asarray(Image.open(MODELS / "ultraface" / name).convert("RGB").resize((320, 240)), np.float32)
-        x = ((picture - 127) / 128).transpose(2, 0, 1)[None]
+        x = picture_of(MODELS / "ultraface" / name)
         (exact, sure), (rounded, also) = (boxes(models[kind], x) for kind in ("fp32", "int8"))
         least.append(overlap(exact, rounded)[sure > 0.7].min())
         least.append(1 - np.abs(sure - also)[sure > 0.7].max())

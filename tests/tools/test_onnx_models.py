@@ -16,6 +16,7 @@ from pocketuni_tools.convert import convert  # noqa: E402
 from pocketuni_tools.fuse import fuse  # noqa: E402
 from pocketuni_tools.import_onnx_file import import_onnx_file, made_up  # noqa: E402
 from pocketuni_tools.writer import write_model  # noqa: E402
+from ultraface_boxes import boxes, overlap, picture_of  # noqa: E402
 
 import pocketuni  # noqa: E402
 
@@ -177,35 +178,10 @@ def test_noise_removal_gives_the_published_recording():
     assert 10 * np.log10(np.square(published).sum() / np.square(error).sum()) >= 55
 
 
-def priors() -> np.ndarray:
-    """[boxes, 4]: the middle and the size that each box is relative to, of a picture of 240 x 320."""
-    rows = []
-    for step, sizes in ((8, (10, 16, 24)), (16, (32, 48)), (32, (64, 96)), (64, (128, 192, 256))):
-        down, across = (np.arange(-(-length // step)) for length in (240, 320))
-        middle = np.stack(np.meshgrid((across + 0.5) * step / 320, (down + 0.5) * step / 240), -1).reshape(-1, 1, 2)
-        size = np.array([[edge / 320, edge / 240] for edge in sizes])
-        rows.append(np.concatenate(np.broadcast_arrays(middle, size), -1).reshape(-1, 4))
-    return np.concatenate(rows).clip(0, 1)
-
-
-def boxes(model: pocketuni.Model, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of all boxes, and how sure it is that each is a face."""
-    out, prior = model.towers["main"].run(input=picture), priors()
-    middle = out["boxes"][0, :, :2] * 0.1 * prior[:, 2:] + prior[:, :2]
-    size = np.exp(out["boxes"][0, :, 2:] * 0.2) * prior[:, 2:]
-    return np.concatenate([middle - size / 2, middle + size / 2], 1), out["scores"][0, :, 1]
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    size = np.maximum(0, np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])).prod(1)
-    return size / ((a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - size)
-
-
 @pytest.mark.parametrize("name", ["9.jpg", "26.jpg"])
 def test_faces_are_where_they_were_in_int8(name):
-    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
-    picture = np.asarray(image.open(MODELS / "ultraface" / name).convert("RGB").resize((320, 240)), np.float32)
-    x = ((picture - 127) / 128).transpose(2, 0, 1)[None]
+    pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    x = picture_of(MODELS / "ultraface" / name)
     (exact, sure), (rounded, _) = (boxes(converted(ULTRAFACE, weights), x) for weights in ("fp32", "int8"))
     faces = np.flatnonzero(sure > 0.9)
     assert len(faces)
