@@ -1,29 +1,15 @@
 """The C interface called with what is wrong: a status and a message, never a crash."""
 
 import ctypes
-from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 
 import numpy as np
 import pytest
+from api.interface import FORMAT, INVALID_ARGUMENT, IO, OK, Tensor, TensorInfo, library
 from golden import make
 
-OK, INVALID_ARGUMENT, IO, FORMAT = range(4)
 FLOAT32, INT32, INT64, BOOL = range(4)
 TEXT = bytes(make.FOLDER / "text.puni")
-
-
-class Tensor(ctypes.Structure):
-    _fields_ = [("dtype", c_int), ("rank", c_int32), ("shape", c_int64 * 8), ("data", c_void_p)]
-
-
-class TensorInfo(ctypes.Structure):
-    _fields_ = [
-        ("name", c_char_p),
-        ("dtype", c_int),
-        ("rank", c_int32),
-        ("shape", c_int64 * 8),
-        ("dim_names", c_char_p * 8),
-    ]
 
 
 def tensor_of(array, dtype=INT64, **changes):
@@ -33,26 +19,24 @@ def tensor_of(array, dtype=INT64, **changes):
 
 @pytest.fixture(scope="module")
 def lib(installed):
-    (path,) = installed.rglob("libpocketuni.so")
-    library = ctypes.CDLL(str(path))
-    for name in ("pu_version", "pu_last_error", "pu_model_tower_name", "pu_model_meta_json"):
-        getattr(library, name).restype = c_char_p
+    found = library(installed)
+    for name in ("pu_version", "pu_model_tower_name", "pu_model_meta_json"):
+        getattr(found, name).restype = c_char_p
     for name in ("pu_model_tower_count", "pu_session_input_count", "pu_session_output_count"):
-        getattr(library, name).restype = c_size_t
-    library.pu_model_close.argtypes = library.pu_session_free.argtypes = [c_void_p]
-    library.pu_model_tower_count.argtypes = library.pu_model_meta_json.argtypes = [c_void_p]
-    library.pu_model_tower_name.argtypes = [c_void_p, c_size_t]
-    library.pu_model_open.argtypes = [c_char_p, POINTER(c_void_p)]
-    library.pu_model_open_memory.argtypes = [c_void_p, c_size_t, POINTER(c_void_p)]
-    library.pu_model_blob.argtypes = [c_void_p, c_char_p, POINTER(c_void_p), POINTER(c_size_t)]
-    library.pu_session_create.argtypes = [c_void_p, c_char_p, c_int, c_char_p, POINTER(c_void_p)]
-    library.pu_session_input_count.argtypes = library.pu_session_output_count.argtypes = [c_void_p]
+        getattr(found, name).restype = c_size_t
+    found.pu_session_free.argtypes = [c_void_p]
+    found.pu_model_tower_count.argtypes = found.pu_model_meta_json.argtypes = [c_void_p]
+    found.pu_model_tower_name.argtypes = [c_void_p, c_size_t]
+    found.pu_model_open_memory.argtypes = [c_void_p, c_size_t, POINTER(c_void_p)]
+    found.pu_model_blob.argtypes = [c_void_p, c_char_p, POINTER(c_void_p), POINTER(c_size_t)]
+    found.pu_session_create.argtypes = [c_void_p, c_char_p, c_int, c_char_p, POINTER(c_void_p)]
+    found.pu_session_input_count.argtypes = found.pu_session_output_count.argtypes = [c_void_p]
     for name in ("pu_session_input_info", "pu_session_output_info"):
-        getattr(library, name).argtypes = [c_void_p, c_size_t, POINTER(TensorInfo)]
+        getattr(found, name).argtypes = [c_void_p, c_size_t, POINTER(TensorInfo)]
     for name in ("pu_session_set_input", "pu_session_get_output"):
-        getattr(library, name).argtypes = [c_void_p, c_char_p, POINTER(Tensor)]
-    library.pu_session_run.argtypes = [c_void_p]
-    return library
+        getattr(found, name).argtypes = [c_void_p, c_char_p, POINTER(Tensor)]
+    found.pu_session_run.argtypes = [c_void_p]
+    return found
 
 
 @pytest.fixture

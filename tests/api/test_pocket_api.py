@@ -1,7 +1,6 @@
 """A Pocket TTS model through the calls of the C interface that any voice is spoken with."""
 
-import ctypes
-from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int16, c_int32, c_size_t, c_uint32, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_size_t, c_void_p
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ pytest.importorskip("yaml", reason="needs pyyaml: pip install '.[tools]'")
 pytest.importorskip("sentencepiece", reason="needs sentencepiece: pip install '.[text]'")
 pocketuni = pytest.importorskip("pocketuni", reason="the package is not installed")
 
+from api.interface import INVALID_ARGUMENT, IO, OK, Info, Options, library  # noqa: E402
 from golden import make  # noqa: E402
 from pocket import random_model  # noqa: E402
 from pocketuni_tools.convert import convert  # noqa: E402
@@ -17,36 +17,8 @@ from pocketuni_tools.import_pocket_tts import import_pocket_tts  # noqa: E402
 
 from pocketuni.compat.pocket_tts import export_model_state  # noqa: E402
 
-OK, INVALID_ARGUMENT, IO, FORMAT = 0, 1, 2, 3
 RATE, FRAME = 8000, 640
 TEXT = "The hogs were fed chopped corn. Who, then, would buy one? Nobody; well, caf\u00e9!"
-
-
-class Options(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("voice", c_char_p),
-        ("voice_vector", POINTER(c_float)),
-        ("speed", c_double),
-        ("pitch", c_double),
-        ("volume", c_double),
-        ("seed", c_uint32),
-        ("threads", c_int32),
-        ("isa", c_char_p),
-        ("chunk_frames", c_size_t),
-        ("own_voice", c_void_p),
-    ]
-
-
-class Info(ctypes.Structure):
-    _fields_ = [
-        ("name", c_char_p),
-        ("seconds", c_double),
-        ("confidence", c_double),
-        ("pitch_hz", c_double),
-        ("is_clone", c_int32),
-        ("vector", POINTER(c_float)),
-    ]
 
 
 def sound(seconds=1.0, seed=3):
@@ -74,39 +46,7 @@ def python(tiny):
 
 @pytest.fixture(scope="module")
 def lib(installed):
-    (path,) = installed.rglob("libpocketuni.so")
-    library = ctypes.CDLL(str(path))
-    library.pu_last_error.restype = library.pu_model_voice_name.restype = c_char_p
-    library.pu_model_voice_count.restype = library.pu_speech_word_count.restype = c_size_t
-    library.pu_voice_builder_seconds.restype = c_double
-    library.pu_speech_rate.restype = c_int32
-    arguments = {
-        "pu_model_open": [c_char_p, POINTER(c_void_p)],
-        "pu_model_voice_name": [c_void_p, c_size_t],
-        "pu_speech_defaults": [POINTER(Options)],
-        "pu_speech_start": [c_void_p, POINTER(Options), POINTER(c_void_p)],
-        "pu_speech_push_text": [c_void_p, c_char_p, c_size_t],
-        "pu_speech_next": [c_void_p, POINTER(POINTER(c_float)), POINTER(c_size_t)],
-        "pu_voice_named": [c_void_p, c_char_p, POINTER(c_void_p)],
-        "pu_voice_load": [c_char_p, POINTER(c_void_p)],
-        "pu_voice_load_memory": [c_char_p, c_size_t, POINTER(c_void_p)],
-        "pu_voice_save": [c_void_p, c_char_p],
-        "pu_voice_get_info": [c_void_p, POINTER(Info)],
-        "pu_voice_similarity": [c_void_p, c_void_p, POINTER(c_double)],
-        "pu_voice_builder_create": [c_void_p, c_int32, c_int32, c_char_p, POINTER(c_void_p)],
-        "pu_voice_builder_feed": [c_void_p, POINTER(c_float), c_size_t],
-        "pu_voice_builder_feed_int16": [c_void_p, POINTER(c_int16), c_size_t],
-        "pu_voice_builder_voice": [c_void_p, POINTER(c_void_p)],
-        "pu_voice_builder_advice": [c_void_p, POINTER(c_char_p)],
-    }
-    for name, types in arguments.items():
-        getattr(library, name).argtypes = types
-    for name in (
-        "pu_model_close pu_model_voice_count pu_speech_free pu_speech_cancel pu_speech_finish_text pu_speech_rate "
-        "pu_speech_word_count pu_voice_free pu_voice_builder_free pu_voice_builder_seconds"
-    ).split():
-        getattr(library, name).argtypes = [c_void_p]
-    return library
+    return library(installed)
 
 
 @pytest.fixture

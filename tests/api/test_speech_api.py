@@ -1,13 +1,13 @@
 """Speech through the C interface: examples/say.c built as a stranger would, and the calls with what is wrong."""
 
-import ctypes
 import subprocess
 import threading
-from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_float, c_size_t, c_void_p
 from pathlib import Path
 
 import numpy as np
 import pytest
+from api.interface import INVALID_ARGUMENT, OK, Options, Word, library
 from golden import make
 
 pocketuni = pytest.importorskip("pocketuni", reason="the package is not installed")
@@ -15,28 +15,7 @@ pytest.importorskip("torch", reason="the lexicon of the test voice needs pocketu
 from speech import tiny_voice  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-OK, INVALID_ARGUMENT = 0, 1
 TEXT = "Dr. Smith paid $3. Well, she said: nobody left!"
-
-
-class Options(ctypes.Structure):
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("voice", c_char_p),
-        ("voice_vector", POINTER(c_float)),
-        ("speed", c_double),
-        ("pitch", c_double),
-        ("volume", c_double),
-        ("seed", c_uint32),
-        ("threads", c_int32),
-        ("isa", c_char_p),
-        ("chunk_frames", c_size_t),
-        ("own_voice", c_void_p),
-    ]
-
-
-class Word(ctypes.Structure):
-    _fields_ = [("text", c_char_p), ("begin", c_uint64), ("end", c_uint64), ("start", c_double), ("stop", c_double)]
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +25,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lib(installed):
-    (path,) = installed.rglob("libpocketuni.so")
-    library = ctypes.CDLL(str(path))
-    library.pu_last_error.restype = library.pu_model_voice_name.restype = c_char_p
-    library.pu_model_voice_count.restype = library.pu_speech_word_count.restype = c_size_t
-    library.pu_speech_rate.restype = c_int32
-    library.pu_model_open.argtypes = [c_char_p, POINTER(c_void_p)]
-    for name in ("pu_model_close", "pu_speech_free", "pu_speech_cancel", "pu_speech_finish_text", "pu_speech_rate"):
-        getattr(library, name).argtypes = [c_void_p]
-    library.pu_model_voice_count.argtypes = library.pu_speech_word_count.argtypes = [c_void_p]
-    library.pu_model_voice_name.argtypes = [c_void_p, c_size_t]
-    library.pu_speech_defaults.argtypes = [POINTER(Options)]
-    library.pu_speech_start.argtypes = [c_void_p, POINTER(Options), POINTER(c_void_p)]
-    library.pu_speech_push_text.argtypes = [c_void_p, c_char_p, c_size_t]
-    library.pu_speech_next.argtypes = [c_void_p, POINTER(POINTER(c_float)), POINTER(c_size_t)]
-    library.pu_speech_word.argtypes = [c_void_p, c_size_t, POINTER(Word)]
-    return library
+    return library(installed)
 
 
 @pytest.fixture

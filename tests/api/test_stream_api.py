@@ -6,7 +6,8 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_void_p
 
 import numpy as np
 import pytest
-from api.test_c_api import FLOAT32, INVALID_ARGUMENT, OK, Tensor, TensorInfo, assert_refused, tensor_of
+from api.interface import INVALID_ARGUMENT, OK, Tensor, TensorInfo, library
+from api.test_c_api import FLOAT32, assert_refused, tensor_of
 from pocketuni_tools.ir import Graph, Value
 from pocketuni_tools.writer import write_model
 
@@ -15,24 +16,21 @@ STREAM = "create input_info output_info set_input run finish get_output reset".s
 
 @pytest.fixture(scope="module")
 def lib(installed):
-    (path,) = installed.rglob("libpocketuni.so")
-    library = ctypes.CDLL(str(path))
-    library.pu_last_error.restype = c_char_p
-    library.pu_model_open.argtypes = [c_char_p, POINTER(c_void_p)]
-    library.pu_model_close.argtypes = library.pu_stream_free.argtypes = library.pu_together_free.argtypes = [c_void_p]
-    library.pu_stream_create.argtypes = [c_void_p, c_char_p, c_int, c_char_p, POINTER(c_void_p)]
+    found = library(installed)
+    found.pu_stream_free.argtypes = found.pu_together_free.argtypes = [c_void_p]
+    found.pu_stream_create.argtypes = [c_void_p, c_char_p, c_int, c_char_p, POINTER(c_void_p)]
     for name in ("pu_stream_input_count", "pu_stream_output_count"):
-        getattr(library, name).argtypes, getattr(library, name).restype = [c_void_p], c_size_t
+        getattr(found, name).argtypes, getattr(found, name).restype = [c_void_p], c_size_t
     for name in ("pu_stream_input_info", "pu_stream_output_info"):
-        getattr(library, name).argtypes = [c_void_p, c_size_t, POINTER(TensorInfo)]
+        getattr(found, name).argtypes = [c_void_p, c_size_t, POINTER(TensorInfo)]
     for name in ("pu_stream_set_input", "pu_stream_get_output"):
-        getattr(library, name).argtypes = [c_void_p, c_char_p, POINTER(Tensor)]
+        getattr(found, name).argtypes = [c_void_p, c_char_p, POINTER(Tensor)]
     for name in ("pu_stream_run", "pu_stream_finish", "pu_stream_reset", "pu_together_run"):
-        getattr(library, name).argtypes = [c_void_p]
-    library.pu_together_create.argtypes = [c_void_p, POINTER(c_char_p), c_size_t, c_int, c_char_p, POINTER(c_void_p)]
+        getattr(found, name).argtypes = [c_void_p]
+    found.pu_together_create.argtypes = [c_void_p, POINTER(c_char_p), c_size_t, c_int, c_char_p, POINTER(c_void_p)]
     for name in ("pu_together_set_input", "pu_together_get_output"):
-        getattr(library, name).argtypes = [c_void_p, c_size_t, c_char_p, POINTER(Tensor)]
-    return library
+        getattr(found, name).argtypes = [c_void_p, c_size_t, c_char_p, POINTER(Tensor)]
+    return found
 
 
 def sums() -> Graph:

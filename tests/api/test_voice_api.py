@@ -2,11 +2,12 @@
 
 import ctypes
 import subprocess
-from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_size_t, c_void_p
+from ctypes import byref, c_char_p, c_double, c_size_t, c_void_p
 from pathlib import Path
 
 import numpy as np
 import pytest
+from api.interface import FORMAT, INVALID_ARGUMENT, IO, OK, Info, library
 from golden import make
 
 pocketuni = pytest.importorskip("pocketuni", reason="the package is not installed")
@@ -14,19 +15,7 @@ pytest.importorskip("torch", reason="the lexicon of the test voice needs pocketu
 from speech import tiny_voice  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-OK, INVALID_ARGUMENT, IO, FORMAT = 0, 1, 2, 3
 RATE = 16000
-
-
-class Info(ctypes.Structure):
-    _fields_ = [
-        ("name", c_char_p),
-        ("seconds", c_double),
-        ("confidence", c_double),
-        ("pitch_hz", c_double),
-        ("is_clone", c_int32),
-        ("vector", POINTER(c_float)),
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -44,31 +33,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def lib(installed):
-    (path,) = installed.rglob("libpocketuni.so")
-    library = ctypes.CDLL(str(path))
-    library.pu_last_error.restype = c_char_p
-    library.pu_model_open.argtypes = [c_char_p, POINTER(c_void_p)]
-    library.pu_model_close.argtypes = [c_void_p]
-    library.pu_voice_named.argtypes = [c_void_p, c_char_p, POINTER(c_void_p)]
-    library.pu_voice_load.argtypes = [c_char_p, POINTER(c_void_p)]
-    library.pu_voice_load_memory.argtypes = [c_char_p, c_size_t, POINTER(c_void_p)]
-    library.pu_voice_save.argtypes = library.pu_voice_set_name.argtypes = [c_void_p, c_char_p]
-    library.pu_voice_bytes.argtypes = [c_void_p, POINTER(c_void_p), POINTER(c_size_t)]
-    library.pu_voice_get_info.argtypes = [c_void_p, POINTER(Info)]
-    library.pu_voice_similarity.argtypes = [c_void_p, c_void_p, POINTER(c_double)]
-    library.pu_voice_mix.argtypes = [POINTER(c_void_p), POINTER(c_double), c_size_t, POINTER(c_void_p)]
-    library.pu_voice_free.argtypes = [c_void_p]
-    library.pu_voice_builder_create.argtypes = [c_void_p, c_int32, c_int32, c_char_p, POINTER(c_void_p)]
-    for name in ("feed", "feed_int16"):
-        getattr(library, f"pu_voice_builder_{name}").argtypes = [c_void_p, c_void_p, c_size_t]
-    library.pu_voice_builder_voice.argtypes = [c_void_p, POINTER(c_void_p)]
-    for name in ("seconds", "heard_seconds", "confidence"):
-        function = getattr(library, f"pu_voice_builder_{name}")
-        function.argtypes, function.restype = [c_void_p], c_double
-    library.pu_voice_builder_level.argtypes = [c_void_p, POINTER(c_double), POINTER(c_double)]
-    library.pu_voice_builder_advice.argtypes = [c_void_p, POINTER(c_char_p)]
-    library.pu_voice_builder_free.argtypes = [c_void_p]
-    return library
+    return library(installed)
 
 
 @pytest.fixture
