@@ -4,8 +4,6 @@
 // to and on nothing else. A value's scale goes to the weight it is multiplied by; these products, none of them
 // negative, are rounded to 8 bits by the largest of their row.
 #if defined(__x86_64__)
-#include <cstring>
-
 #include "dot_avx512vnni.h"
 #include "nn.h"
 #include "vec_avx512.h"
@@ -22,12 +20,6 @@ constexpr int kMaxKeys = 65536;  // 255 x 127 x this still fits 31 bits
 
 inline int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
-inline __m512i broadcast_quad(const void* q) {
-  int32_t value;
-  std::memcpy(&value, q, sizeof value);
-  return _mm512_set1_epi32(value);
-}
-
 /// 2^x for x <= 0 (-infinity too) within 8e-5, enough for a weight of 8 bits.
 inline Vec rough_exp2(Vec x) {
   const Vec r{_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
@@ -36,17 +28,6 @@ inline Vec rough_exp2(Vec x) {
   p = fma(p, r, set(0.693260992f));
   p = fma(p, r, set(0.999928108f));
   return {_mm512_scalef_ps(p.v, _mm512_sub_ps(x.v, r.v))};
-}
-
-// One step of turning 16 rows of 16 maxima into one row of the 16 rows' maxima.
-inline __m512i fold_pairs(__m512i a, __m512i b) {
-  return _mm512_max_epu32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-}
-inline __m512i fold_quads(__m512i a, __m512i b) {
-  return _mm512_max_epu32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-}
-inline __m512i fold_lanes(__m512i a, __m512i b) {
-  return _mm512_max_epu32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
 
 /// Lane r of the result is `fold` over the lanes of vector r: up to eight vectors, each folded in the same order.
@@ -89,16 +70,9 @@ struct SixteenRows {
     for (int r = 0; r < 16; ++r) most[r] = _mm512_setzero_si512();
     for (int i = 0; i < n; i += 16) {
       PU_UNROLL
-      for (int r = 0; r < 16; ++r) {
-        const __m512i bits = _mm512_castps_si512(at(r, i).v);
-        most[r] = _mm512_max_epu32(most[r], _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
-      }
+      for (int r = 0; r < 16; ++r) most[r] = max_abs_bits(most[r], at(r, i).v);
     }
-    PU_UNROLL
-    for (int r = 0; r < 16; r += 2) most[r / 2] = fold_pairs(most[r], most[r + 1]);
-    PU_UNROLL
-    for (int r = 0; r < 8; r += 2) most[r / 2] = fold_quads(most[r], most[r + 1]);
-    const __m512i bits = fold_lanes(fold_lanes(most[0], most[1]), fold_lanes(most[2], most[3]));
+    const __m512i bits = fold_max(most);
     const __mmask16 finite = _mm512_cmplt_epu32_mask(bits, _mm512_set1_epi32(0x7f800000));
     const __m512 max = _mm512_castsi512_ps(bits);
     const __mmask16 usable = finite & _mm512_cmp_ps_mask(max, _mm512_set1_ps(kSmallestMax), _CMP_GE_OQ);

@@ -61,7 +61,7 @@ struct Int8Conv {
           for (int p = 0; p < P; ++p) weights[p] = _mm512_loadu_si512(w + p * panel_size + i * 64);
           PU_UNROLL
           for (int r = 0; r < R; ++r) {
-            const __m512i value = _mm512_set1_epi32(load_quad(a[r] + i * 4));
+            const __m512i value = broadcast_quad(a[r] + i * 4);
             PU_UNROLL
             for (int p = 0; p < P; ++p) add_dot(dots[r][p], weights[p], value);
           }

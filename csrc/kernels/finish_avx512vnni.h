@@ -1,12 +1,6 @@
 // What the AVX-512 products share: the dot product of bytes, and how a tile leaves its registers. Unnamed namespace:
 // see vec_avx512.h.
 #pragma once
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC bug 105593: its own _mm512_undefined_ps, up to GCC 12
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include "dot_avx512vnni.h"
 #include "gemm_tile.h"
 #include "nn.h"
@@ -14,15 +8,13 @@
 namespace pocketuni {
 namespace {
 
-inline __mmask16 lanes(int count) { return static_cast<__mmask16>(count >= 16 ? 0xffffu : (1u << count) - 1u); }
-
 /// Bias, relu and residual in registers, then into memory: all of an epilogue but activations that are curves. Written
 /// into each tile, as calling for it costs 3 % of a product over 384 and a third of one over 16.
 template <int R, int P>
 PU_INLINE void leave(const Output& out, __m512 (&acc)[R][P], int row, int panel, int cols) {
   const Epilogue& e = *out.epilogue;
   const ptrdiff_t column = static_cast<ptrdiff_t>(panel) * kPanel;
-  const __mmask16 mask = lanes(cols - (P - 1) * kPanel);  // of the last panel; the others are whole
+  const __mmask16 mask = first_lanes(cols - (P - 1) * kPanel);  // of the last panel; the others are whole
   const auto read = [mask](const float* from, int p) {
     return p == P - 1 ? _mm512_maskz_loadu_ps(mask, from + p * kPanel) : _mm512_loadu_ps(from + p * kPanel);
   };
@@ -65,7 +57,7 @@ PU_NOINLINE void write_curved(const Output& out, __m512* acc, int rows, int pane
   const Epilogue& e = *out.epilogue;
   const ptrdiff_t column = static_cast<ptrdiff_t>(panel) * kPanel;
   for (int p = 0; e.bias != nullptr && p < panels; ++p) {
-    const __m512 bias = _mm512_maskz_loadu_ps(lanes(cols - p * kPanel), e.bias + column + p * kPanel);
+    const __m512 bias = _mm512_maskz_loadu_ps(first_lanes(cols - p * kPanel), e.bias + column + p * kPanel);
     for (int r = 0; r < rows; ++r) acc[r * panels + p] = _mm512_add_ps(acc[r * panels + p], bias);
   }
   out.act_row(e.activation, reinterpret_cast<float*>(acc), rows * panels * kPanel);
@@ -73,7 +65,7 @@ PU_NOINLINE void write_curved(const Output& out, __m512* acc, int rows, int pane
     float* y = out.y + (row + r) * out.y_stride + column;
     const float* residual = e.residual == nullptr ? nullptr : e.residual + (row + r) * e.residual_stride + column;
     for (int p = 0; p < panels; ++p, y += kPanel) {
-      const __mmask16 mask = lanes(cols - p * kPanel);
+      const __mmask16 mask = first_lanes(cols - p * kPanel);
       __m512 value = acc[r * panels + p];
       if (residual != nullptr) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, residual + p * kPanel));
       if (cols - p * kPanel >= kPanel) {  // see leave()
@@ -110,12 +102,6 @@ PU_INLINE void pass_tile(const Output& out, const __m512 (&acc)[R][P], int row, 
   PU_UNROLL
   for (int i = 0; i < R * P; ++i) copy[i / P][i % P] = acc[i / P][i % P];
   write_tile(out, copy, row, panel, cols);
-}
-
-inline int32_t load_quad(const int8_t* q) {
-  int32_t value;
-  __builtin_memcpy(&value, q, sizeof value);
-  return value;
 }
 
 }  // namespace

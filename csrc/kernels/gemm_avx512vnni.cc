@@ -77,7 +77,7 @@ struct Int8Gemm {
     for (; i + kChains <= quads; i += kChains) {
       PU_UNROLL
       for (int c = 0; c < kChains; ++c) {
-        add_dot(chain[c], _mm512_loadu_si512(w + (i + c) * 64), _mm512_set1_epi32(load_quad(a + (i + c) * 4)));
+        add_dot(chain[c], _mm512_loadu_si512(w + (i + c) * 64), broadcast_quad(a + (i + c) * 4));
       }
     }
     PU_UNROLL
@@ -106,7 +106,7 @@ struct Int8Gemm {
       for (int p = 0; p < P; ++p) weights[p] = _mm512_loadu_si512(w + p * panel_size + i * 64);
       PU_UNROLL
       for (int r = 0; r < R; ++r) {
-        const __m512i value = _mm512_set1_epi32(load_quad(a + r * q_stride + i * 4));
+        const __m512i value = broadcast_quad(a + r * q_stride + i * 4);
         PU_UNROLL
         for (int p = 0; p < P; ++p) add_dot(acc[r][p], weights[p], value);
       }
@@ -167,8 +167,8 @@ struct Int4Gemm {
           __m512i sum = _mm512_set1_epi32(-8 * sums[r * sum_stride + g]);
           PU_UNROLL
           for (int v = 0; v < 4; ++v) {
-            add_dot(sum, low[v], _mm512_set1_epi32(load_quad(values + v * 4)));
-            add_dot(sum, high[v], _mm512_set1_epi32(load_quad(values + 16 + v * 4)));
+            add_dot(sum, low[v], broadcast_quad(values + v * 4));
+            add_dot(sum, high[v], broadcast_quad(values + 16 + v * 4));
           }
           acc[r][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, acc[r][p]);
         }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "dot_avx512vnni.h"
 #include "gemm.h"
 #include "gemm_tile.h"
 #include "vec_avx512.h"
@@ -11,10 +12,6 @@ namespace pocketuni {
 namespace {
 
 constexpr int kMostTogether = 128;  // numbers of a row, of which 16 rows are read twice from L1
-
-inline __m512i max_abs_bits(__m512i max, __m512 x) {
-  return _mm512_max_epu32(max, _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
-}
 
 inline float row_max(const float* x, int k) {
   __m512i even = _mm512_setzero_si512(), odd = even;
@@ -96,27 +93,6 @@ void quantize_row(const float* x, int k, int8_t* q, ptrdiff_t q_stride, float* s
   }
 }
 
-// Lanes of 16 vectors -> one vector: lane i is what `f` makes of all lanes of x[i]. Each step halves their number.
-template <class F>
-inline __m512i fold_lanes(__m512i (&x)[16], F f) {
-  const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-  PU_UNROLL
-  for (int i = 0; i < 8; ++i) {  // x[i] in the lower half, x[i + 8] in the upper
-    const __m512i a = _mm512_permutex2var_epi32(x[i], low, x[i + 8]);
-    x[i] = f(a, _mm512_shuffle_i64x2(x[i], x[i + 8], 0xee));
-  }
-  PU_UNROLL
-  for (int i = 0; i < 4; ++i) {  // quarters: x[i], x[i + 4], x[i + 8], x[i + 12]
-    const __m512i a = _mm512_shuffle_i64x2(x[i], x[i + 4], 0x88), b = _mm512_shuffle_i64x2(x[i], x[i + 4], 0xdd);
-    x[i] = f(a, b);  // quarters of i, i + 8, i + 4, i + 12
-  }
-  PU_UNROLL
-  for (int i = 0; i < 2; ++i) x[i] = f(_mm512_unpacklo_epi32(x[i], x[i + 2]), _mm512_unpackhi_epi32(x[i], x[i + 2]));
-  const __m512i y = f(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
-  // Quarter by quarter: rows 0, 1, 2, 3 of it; then 8 .. 11, 4 .. 7, 12 .. 15.
-  return _mm512_shuffle_i64x2(y, y, 0xd8);
-}
-
 // A group of 32 numbers of 16 rows, from number `first` on; kHalf: no more than 16 of them are left.
 template <bool kHalf>
 inline void quantize_groups(const float* x, ptrdiff_t x_stride, int left, const float* inverse, int8_t* q,
@@ -155,7 +131,7 @@ void quantize_16(const float* x, ptrdiff_t x_stride, int k, int8_t* q, ptrdiff_t
     PU_UNROLL
     for (int r = 0; r < 16; ++r) most[r] = max_abs_bits(most[r], _mm512_maskz_loadu_ps(mask, x + r * x_stride + i));
   }
-  const __m512i bits = fold_lanes(most, [](__m512i a, __m512i b) { return _mm512_max_epu32(a, b); });
+  const __m512i bits = fold_max(most);
   const __m512 max = _mm512_castsi512_ps(bits);
   const __mmask16 usual = _mm512_cmp_ps_mask(max, _mm512_set1_ps(3.402823466e38f), _CMP_LE_OQ) &
                           _mm512_cmp_ps_mask(max, _mm512_set1_ps(kSmallestMax), _CMP_GE_OQ);
