@@ -111,7 +111,6 @@ class Trainer:
             "random": self.random.bit_generator.state,
             "torch_random": torch.get_rng_state(),
             "rows": self.rows,
-            "space": {name: torch.from_numpy(values) for name, values in self.data.space.as_dict().items()},
         }
 
     def save(self) -> None:
