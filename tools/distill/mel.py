@@ -24,13 +24,13 @@ BREAK_HZ = 1000.0
 LOG_STEP = np.log(6.4) / 27.0
 
 
-def hz_to_mel(hz: np.ndarray) -> np.ndarray:
+def hz_to_mel(hz: np.ndarray | float) -> np.ndarray:
     hz = np.asarray(hz, np.float64)
     high = BREAK_HZ / LINEAR_HZ_PER_MEL + np.log(np.maximum(hz, BREAK_HZ) / BREAK_HZ) / LOG_STEP
     return np.where(hz < BREAK_HZ, hz / LINEAR_HZ_PER_MEL, high)
 
 
-def mel_to_hz(mel: np.ndarray) -> np.ndarray:
+def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
     mel = np.asarray(mel, np.float64)
     knee = BREAK_HZ / LINEAR_HZ_PER_MEL
     return np.where(mel < knee, mel * LINEAR_HZ_PER_MEL, BREAK_HZ * np.exp(LOG_STEP * np.maximum(mel - knee, 0.0)))

@@ -17,24 +17,19 @@ import numpy as np
 import torch
 
 from . import packed
-from .mel import MELS, log_mel
+from .mel import HIGH_HZ, MELS, hz_to_mel, log_mel
 from .speaker_corpus import Corpus, Recording
 
 CORPUS = "shifted"
 LEAST = 0.88  # of F0 and formants; slower ones lose too much of what LibriSpeech has below 8 kHz
-TOP_HZ = 8000.0
 HELD_HZ = {"librispeech": 7900.0, "librispeech-voices": 7900.0}  # others hold all that a mel shows
-TURN_HZ = 1000.0  # the mel scale is linear below, logarithmic above (Slaney)
 
 
 def bands_below(hz: float) -> int:
     """How many of the mel's bands end at or below `hz`."""
 
-    def mels(f: np.ndarray | float) -> np.ndarray:
-        return np.where(f < TURN_HZ, 3 * f / 200, 15 + 27 * np.log(np.maximum(f, TURN_HZ) / TURN_HZ) / np.log(6.4))
-
-    ends = (np.arange(MELS) + 2) / (MELS + 1) * mels(TOP_HZ)
-    return int(np.sum(ends <= mels(hz) + 1e-9))
+    ends = (np.arange(MELS) + 2) / (MELS + 1) * hz_to_mel(HIGH_HZ)
+    return int(np.sum(ends <= hz_to_mel(hz) + 1e-9))
 
 
 def moved(at: np.ndarray, frames: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:

@@ -57,7 +57,7 @@ class TimedRun:
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(model.parameters(), rate, (0.9, 0.98), weight_decay=0.02)
         self.step, self.spent_s, self.begin_s = 0, 0.0, time.monotonic()
-        self.sums: dict[str, float] = defaultdict(float)
+        self.since: dict[str, list[float]] = defaultdict(list)  # losses by name, since the last report
         self.rows: list[dict[str, float]] = []
 
     @property
@@ -106,12 +106,12 @@ class TimedRun:
         loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         self.step = descend(self.model, self.average, self.optimizer, loss, self.step)
         for name, value in losses.items():
-            self.sums[name] += float(value.detach()) / REPORT_STEPS
+            self.since[name].append(float(value.detach()))
 
     def report(self, validate: Callable[[nn.Module], dict[str, float]] | None) -> None:
         """One more row of the table: mean losses since the last, and what `validate` says of the averaged model."""
-        row = {"step": float(self.step)} | dict(self.sums)
-        self.sums.clear()
+        row = {"step": float(self.step)} | {name: float(np.mean(values)) for name, values in self.since.items()}
+        self.since.clear()
         print(f"{time.strftime('%H:%M:%S')} {self.progress():.3f}: {figures(row)}", flush=True)
         if validate is not None:
             row |= (found := validate(self.average))

@@ -52,9 +52,13 @@ class SpeakerTraining:
         mask[:, 0] |= ~mask.any(1)
         return mask.float()
 
+    def crops_of(self, frames: int) -> int:
+        """How many make a batch."""
+        return max(6, self.batch_frames // frames)
+
     def draw(self, frames: int) -> tuple[Crops, Tensor, Tensor]:
         """Crops with what is heard of them, `[B, frames, 80]`, and the frames that are pooled, `[B, frames]`."""
-        crops = self.sampler.crops(max(6, self.batch_frames // frames), frames)
+        crops = self.sampler.crops(self.crops_of(frames), frames)
         return crops, *self.through_air(crops.log_mel, crops.speech)
 
     def through_air(self, log_mel: Tensor, speech: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +97,7 @@ class SpeakerTraining:
 
     def losses_of_warped(self, frames: int) -> dict[str, Tensor]:
         random = self.run.random
-        crops = self.dry_sampler.crops(max(6, self.batch_frames // frames), frames)
+        crops = self.dry_sampler.crops(self.crops_of(frames), frames)
         warps = [warped.draw(random, warped.USUAL_LOG_F0) for _ in crops.recordings]
         made = torch.from_numpy(np.stack([w(x) for w, x in zip(warps, crops.log_mel.numpy(), strict=True)]))
         # The teacher hears mels not quite as it hears audio; the difference that a warp makes it hears alike.

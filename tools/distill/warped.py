@@ -25,6 +25,7 @@ from . import likeness, mel, shifted, voice_space
 from .mel import MELS
 from .voice_space import TEACHER, VoiceSpace
 
+BAND_MELS = float(mel.hz_to_mel(mel.HIGH_HZ)) / (MELS + 1)  # from a band to the next
 VARIANTS = 4  # of each recording
 LARGEST = 0.24  # logarithm of a factor, of formants as of pitch
 CURVES, CURVE_SIZE = 6, 0.2  # cosines over the bands, and their standard deviation: 0.35 of a band's logarithm in all
@@ -38,17 +39,15 @@ LOWEST_LOG_F0, HIGHEST_LOG_F0 = 4.45, 5.85  # 86 and 347 Hz: of a voice's mean
 @cache
 def places() -> tuple[np.ndarray, np.ndarray]:
     """Hz of the bands' centres `[80]`, and the smoothing `[80, 80]` that leaves the envelope, for mels times it."""
-    step = mel.hz_to_mel(np.array(mel.HIGH_HZ)) / (MELS + 1)
     bands = np.arange(MELS)
     smooth = np.exp(-0.5 * ((bands[:, None] - bands) / ENVELOPE_BANDS) ** 2)
-    return mel.mel_to_hz((bands + 1) * step), (smooth / smooth.sum(0)).astype(np.float32)
+    return mel.mel_to_hz((bands + 1) * BAND_MELS), (smooth / smooth.sum(0)).astype(np.float32)
 
 
 def stretched(factor: float) -> np.ndarray:
     """`[80, 80]`: a mel times it has at frequency f what was at f / factor."""
     hz, _ = places()
-    step = mel.hz_to_mel(np.array(mel.HIGH_HZ)) / (MELS + 1)
-    at = np.clip(mel.hz_to_mel(hz / factor) / step - 1, 0, MELS - 1.001)
+    at = np.clip(mel.hz_to_mel(hz / factor) / BAND_MELS - 1, 0, MELS - 1.001)
     low = at.astype(int)
     matrix = np.zeros((MELS, MELS), np.float32)
     matrix[low, np.arange(MELS)] = 1 - (at - low)
@@ -77,7 +76,7 @@ class Warp:
 
     def bands(self, held: int) -> int:
         """How many bands are known of a recording that holds `held`."""
-        held_hz = mel.mel_to_hz((held + 1) / (MELS + 1) * mel.hz_to_mel(np.array(mel.HIGH_HZ)))
+        held_hz = mel.mel_to_hz((held + 1) * BAND_MELS)
         return shifted.bands_below(float(held_hz) * np.exp(min(0.0, self.formants, self.pitch)))
 
 
