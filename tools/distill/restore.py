@@ -6,6 +6,7 @@ bands, of layers and of speaker vectors. What a file does not hold (optimizers, 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -108,53 +109,54 @@ def acoustic_of(path: Path, mean: np.ndarray, deviation: np.ndarray) -> Acoustic
     return model
 
 
-def trunk_weights(w: Weights, prefix: str, model: nn.Module) -> dict[str, Tensor]:
-    """Weights of a pitch reader or a vocoder; its layers' scales have become ones."""
-    found = {}
+def of_tower(w: Weights, tower: str) -> dict[str, np.ndarray]:
+    """Weights of one tower, named as in its own module: towers whose modules name theirs alike share a file."""
+    if tower not in w.towers:
+        raise ValueError(f"{w.path}: expected a tower {tower!r}; is it a voice that distill.export wrote?")
+    named = {name.removeprefix(f"{tower}.").removeprefix("model."): name for name in w.towers[tower].constants}
+    return {own: w(name) for own, name in named.items()}
+
+
+def config_of(found: dict[str, np.ndarray]) -> vocoder.Config:
+    """Widths and depth of a pitch reader or a vocoder."""
+    return vocoder.Config(
+        channels=len(found["trunk.first.bias"]),
+        hidden=len(found["trunk.blocks.0.expand.bias"]),
+        blocks=sum(bool(re.fullmatch(r"trunk\.blocks\.\d+\.expand\.bias", name)) for name in found),
+    )
+
+
+def trunk_weights(found: dict[str, np.ndarray], model: nn.Module) -> dict[str, Tensor]:
+    """Weights as a pitch reader or a vocoder loads them; its layers' scales have become ones."""
+    state = {}
     for name, own in model.state_dict().items():
         if name.endswith(".scale"):
-            found[name] = torch.ones_like(own)
+            state[name] = torch.ones_like(own)
         elif name == "values":
-            found[name] = own
+            state[name] = own
         else:
-            value = torch.from_numpy(np.ascontiguousarray(w(f"{prefix}{name}")))
+            value = torch.from_numpy(np.ascontiguousarray(found[name]))
             if name.endswith("depthwise.weight"):
                 value = value.t()[:, None]
             elif name == "trunk.first.weight":
                 value = value.reshape(len(own), own.shape[2], own.shape[1]).transpose(1, 2)
-            found[name] = value
-    return found
-
-
-def config_of(w: Weights, prefix: str) -> vocoder.Config:
-    return vocoder.Config(
-        channels=w(f"{prefix}trunk.first.bias").shape[0],
-        hidden=w(f"{prefix}trunk.blocks.0.expand.bias").shape[0],
-        blocks=w.count(prefix + "trunk.blocks.{}.expand.weight"),
-    )
-
-
-def prefix_of(w: Weights, tower: str) -> str:
-    """What the tensors of a tower start with: its name where another tower has tensors of the same names."""
-    return f"{tower}.model." if f"{tower}.model.trunk.first.bias" in w else "model."
+            state[name] = value
+    return state
 
 
 def vocoder_of(path: Path) -> vocoder.Vocoder:
     """The vocoder student of a `.puni`."""
-    w = Weights(path)
-    prefix = prefix_of(w, "voice.vocoder")
-    model = vocoder.Vocoder(config_of(w, prefix))
-    model.load_state_dict(trunk_weights(w, prefix, model))
+    found = of_tower(Weights(path), "voice.vocoder")
+    model = vocoder.Vocoder(config_of(found))
+    model.load_state_dict(trunk_weights(found, model))
     return model
 
 
 def pitch_of(path: Path) -> train_pitch.PitchReader:
     """The pitch reader of a `.puni`."""
-    w = Weights(path)
-    prefix = prefix_of(w, "voice.pitch")
-    model = train_pitch.PitchReader(config_of(w, prefix))
-    found = trunk_weights(w, prefix, model)
+    found = of_tower(Weights(path), "voice.pitch")
+    model = train_pitch.PitchReader(config_of(found))
     for name in ("head.weight", "head.bias"):  # the factor before its softmax has gone into it
         found[name] = found[name] / train_pitch.SHARPEN
-    model.load_state_dict(found)
+    model.load_state_dict(trunk_weights(found, model))
     return model.eval()
