@@ -78,7 +78,33 @@ void dots() { LOOP("vpdpbusd", "zmm"); }
 void multiply_adds_512() { LOOP("vfmadd231ps", "zmm"); }
 void multiply_adds_256() { LOOP("vfmadd231ps", "ymm"); }
 
-void print_peaks() {
+// Four products of tiles that do not wait for each other, all 16 x 64 by 64 x 16.
+__attribute__((target("amx-tile,amx-int8"))) double tile_gops() {
+  constexpr long kRounds = 10'000;
+  alignas(64) uint8_t shapes[64] = {1};
+  for (int tile = 0; tile < 8; ++tile) {
+    shapes[16 + 2 * tile] = 64;
+    shapes[48 + tile] = 16;
+  }
+  _tile_loadconfig(shapes);
+  _tile_zero(4);
+  _tile_zero(5);
+  _tile_zero(6);
+  _tile_zero(7);
+  const double seconds = best_seconds(200, [] {
+    for (long i = 0; i < kRounds; ++i) {
+      _tile_dpbsud(0, 4, 6);
+      _tile_dpbsud(1, 4, 7);
+      _tile_dpbsud(2, 5, 6);
+      _tile_dpbsud(3, 5, 7);
+    }
+  });
+  _tile_release();
+  return 2.0 * 16 * 64 * 16 * 4 * kRounds / seconds * 1e-9;
+}
+
+void print_peaks(const Kernels& kernels) {
+  if (std::strcmp(kernels.isa, "amx") == 0) std::printf("  \"tile_peak_gops\": %.0f,\n", tile_gops());
   const bool wide = __builtin_cpu_supports("avx512f") != 0;
   const double operations = 2.0 * kChains * kSteps * 1e-9;
   if (__builtin_cpu_supports("avx512vnni") != 0) {
@@ -88,7 +114,7 @@ void print_peaks() {
   std::printf("  \"float_peak_gflops\": %.0f,\n", (wide ? 16 : 8) * operations / seconds);
 }
 #else
-void print_peaks() {}
+void print_peaks(const Kernels&) {}
 #endif
 
 /// Reads all of it; gives something that depends on every byte.
@@ -194,7 +220,7 @@ int main() {
   const Bytes memory(size_t{512} << 20);
   const int cpus = usable_cpus();
   std::printf("{\n  \"isa\": \"%s\",\n", kernels.isa);
-  print_peaks();
+  print_peaks(kernels);
   for (int threads = 1; threads <= std::min(cpus, 2); ++threads) {
     std::printf("  \"read_gb_s_%d\": %.1f,\n", threads, bandwidth(memory, threads));
     std::printf("  \"int4_gemv_gb_s_%d\": %.1f,\n", threads, gemv_bandwidth(kernels, memory, threads));

@@ -2,6 +2,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -21,6 +25,16 @@ unsigned saved_state() {
   return low;
 }
 
+// Linux keeps the tiles of processes that ask for it, from now on and for all of their threads.
+bool grants_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // arch/x86/include/uapi/asm/prctl.h
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 CpuFeatures detect_cpu() {
@@ -35,8 +49,10 @@ CpuFeatures detect_cpu() {
   f.avx2 = ymm && fma && f16c && bit(b, 5);
   f.avx512vnni =
       f.avx2 && zmm && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31) && bit(c, 11);  // F DQ BW VL VNNI
+  const bool tiles = bit(d, 24) && bit(d, 25);                                              // AMX-TILE, AMX-INT8
   const unsigned subleaves = a;
   if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) f.avxvnni = f.avx2 && bit(a, 4);
+  f.amx = f.avx512vnni && tiles && (state & 0x60000) == 0x60000 && grants_tiles();
   return f;
 }
 

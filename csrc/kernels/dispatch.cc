@@ -36,7 +36,8 @@ struct Ladder {
     const CpuFeatures cpu = detect_cpu();
     const Kernels* avx2 = step("avx2", cpu.avx2, ref, fill_gemm_avx2, fill_nn_avx2);
     step("avxvnni", cpu.avxvnni, avx2, fill_gemm_avxvnni, nullptr);
-    step("avx512vnni", cpu.avx512vnni, avx2, fill_gemm_avx512vnni, fill_nn_avx512);
+    const Kernels* avx512 = step("avx512vnni", cpu.avx512vnni, avx2, fill_gemm_avx512vnni, fill_nn_avx512);
+    step("amx", cpu.amx, avx512, fill_gemm_amx, nullptr);
 #elif defined(__aarch64__)
     const CpuFeatures cpu = detect_cpu();
     const Kernels* neon = step("neon", cpu.neon, ref, fill_gemm_neon, fill_nn_neon);

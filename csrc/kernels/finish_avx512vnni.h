@@ -104,5 +104,25 @@ PU_INLINE void pass_tile(const Output& out, const __m512 (&acc)[R][P], int row, 
   write_tile(out, copy, row, panel, cols);
 }
 
+/// The way out of a tile of int8 products, sums of integers so far.
+template <int R, int P>
+PU_INLINE void leave_sums(const Output& out, const QuantizedRows& x, const float* scales, __m512i (&sums)[R][P],
+                          int row, int panel, int cols) {
+  __m512 y[R][P];
+  PU_UNROLL
+  for (int p = 0; p < P; ++p) {
+    const __m512 scale = _mm512_loadu_ps(scales + (panel + p) * kPanel);
+    PU_UNROLL
+    for (int r = 0; r < R; ++r) {
+      y[r][p] = _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[r][p]), scale), _mm512_set1_ps(x.scale[row + r]));
+    }
+  }
+  if (!out.curved()) return leave(out, y, row, panel, cols);
+  if (out.epilogue->residual != nullptr) return store_tile(out, y, row, panel, cols);
+  leave(out, y, row, panel, cols);
+  float* to = out.y + row * out.y_stride + static_cast<ptrdiff_t>(panel) * kPanel;
+  for (int r = 0; r < R; ++r) out.act_row(out.epilogue->activation, to + r * out.y_stride, cols);
+}
+
 }  // namespace
 }  // namespace pocketuni

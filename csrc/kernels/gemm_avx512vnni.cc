@@ -111,20 +111,7 @@ struct Int8Gemm {
         for (int p = 0; p < P; ++p) add_dot(acc[r][p], weights[p], value);
       }
     }
-    __m512 y[R][P];
-    PU_UNROLL
-    for (int p = 0; p < P; ++p) {
-      const __m512 scale = _mm512_loadu_ps(scales + (panel + p) * kPanel);
-      PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        y[r][p] = _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(acc[r][p]), scale), _mm512_set1_ps(x->scale[row + r]));
-      }
-    }
-    if (!out.curved()) return leave(out, y, row, panel, cols);
-    if (out.epilogue->residual != nullptr) return store_tile(out, y, row, panel, cols);
-    leave(out, y, row, panel, cols);
-    float* to = out.y + row * out.y_stride + static_cast<ptrdiff_t>(panel) * kPanel;
-    for (int r = 0; r < R; ++r) out.act_row(out.epilogue->activation, to + r * out.y_stride, cols);
+    leave_sums(out, *x, scales, acc, row, panel, cols);
   }
 };
 
@@ -192,8 +179,15 @@ void gemm_f16(const float* x, ptrdiff_t x_stride, int rows, int k, const uint16_
   for_each_tile(FloatGemm<uint16_t>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx512}}, rows, n);
 }
 
-void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
+void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
              const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int4Gemm{x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
+}
+
+}  // namespace
+
+void gemm_i8_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
+                        const Epilogue* e, float* y, ptrdiff_t y_stride) {
   constexpr int kBlock = 128;  // rows: they stay in L2 with the weights they meet
   int32_t start[kBlock];
   for (int row = 0; row < rows; row += kBlock) {
@@ -214,19 +208,12 @@ void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, cons
   }
 }
 
-void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
-             const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  for_each_tile(Int4Gemm{x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
-}
-
-}  // namespace
-
 void fill_gemm_avx512vnni(Kernels* kernels) {
   fill_quantize_avx512vnni(kernels);
   fill_conv_avx512vnni(kernels);
   kernels->gemm_f32 = gemm_f32;
   kernels->gemm_f16 = gemm_f16;
-  kernels->gemm_i8 = gemm_i8;
+  kernels->gemm_i8 = gemm_i8_avx512vnni;
   kernels->gemm_i4 = gemm_i4;
 }
 

@@ -192,6 +192,12 @@ void test_products(const Kernels& ref, const Kernels& table) {
         }
       }
     }
+    for (int rows : {32, 40, 48, 64, 130, 161}) {  // more than a block of rows, and what is left of pairs of 16
+      for (int k : {64, 192}) {
+        const Problem p(kind, rows, k, 50, rows % 3 == 0 ? Input::kExtreme : Input::kRandom, ref);
+        check_problem(ref, table, p, variant++ % 8);
+      }
+    }
     for (int rows : {6, 12, 13}) {
       for (int variant2 : {0, 3}) {
         const Problem p(kind, rows, 40, 50, Input::kSpecial, ref);
