@@ -64,19 +64,27 @@ bool spin_until(F ready, std::chrono::microseconds limit) {
 
 }  // namespace
 
-// A job is published by one store to `ticket`: the job's number in the high half, the indices left in the low half. An
-// index is claimed by a compare-exchange on the whole, so a worker that comes late fails to claim: either nothing is
+// Each thread has a range of a job's indices, the same share of every job: what it wrote in the one before, a part of
+// an array most often, is still in its caches. Whoever is done with its own helps others with theirs.
+//
+// A range is published by one store to its ticket: the job's number in the high half, the indices left in the low half.
+// An index is claimed by a compare-exchange on the whole, so a worker that comes late fails to claim: either nothing is
 // left of the job it saw, or the number has changed. run() does not return while an index is claimed and not done, so
-// the job's fields, read behind a claim, are those of the claimed job. They may not be read before it: the ticket of a
-// finished job stays while the next job's fields are written.
+// the job's fields, read behind a claim, are those of the claimed job. They may not be read before it: the tickets of a
+// finished job stay while the next job's fields are written.
 struct ThreadPool::Shared {
   using Task = void (*)(void*, int, int);
 
-  alignas(64) std::atomic<uint64_t> ticket{0};
-  alignas(64) std::atomic<int> pending{0};  // indices of the job that are not done
+  struct alignas(64) Range {
+    std::atomic<uint64_t> ticket{0};
+    int end = 0;
+  };
+
+  std::vector<Range> ranges;                 // of each thread
+  alignas(64) std::atomic<uint32_t> job{0};  // written when all tickets are
+  alignas(64) std::atomic<int> pending{0};   // indices of the job that are not done
   alignas(64) Task task = nullptr;
   void* context = nullptr;
-  uint32_t count = 0;
   std::atomic<bool> stop{false};
 
   // Sleeping: whoever sleeps announces it before it looks a last time, whoever publishes looks for sleepers after
@@ -92,18 +100,42 @@ struct ThreadPool::Shared {
 
   bool is_of_parent() const { return made_in != fork_count(); }
 
-  static uint32_t job(uint64_t ticket_value) { return static_cast<uint32_t>(ticket_value >> 32); }
-  static uint32_t left(uint64_t ticket_value) { return static_cast<uint32_t>(ticket_value); }
+  explicit Shared(int threads) : ranges(static_cast<size_t>(threads)) {}
 
-  /// Claims and runs indices of the job that `seen` names until none is left or the job is over.
-  void work_on(uint64_t seen, int thread) {
-    const uint32_t number = job(seen);
+  /// Publishes a job; nothing of the one before is left.
+  void publish(int count) {
+    const int threads = static_cast<int>(ranges.size()), share = count / threads, larger = count % threads;
+    const uint32_t number = job.load() + 1;
+    pending.store(count, std::memory_order_relaxed);
+    for (int t = 0, begin = 0; t < threads; ++t) {
+      const int size = share + (t < larger ? 1 : 0);
+      Range& range = ranges[static_cast<size_t>(t)];
+      range.end = begin += size;
+      range.ticket.store(static_cast<uint64_t>(number) << 32 | static_cast<uint32_t>(size), std::memory_order_release);
+    }
+    job.store(number);
+  }
+
+  /// Claims and runs indices of a range until none is left or the job is over; returns how many.
+  int work_on(Range& range, uint32_t number, int thread) {
     int done = 0;
-    while (job(seen) == number && left(seen) > 0) {
-      if (!ticket.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-      task(context, static_cast<int>(count - left(seen)), thread);
+    uint64_t seen = range.ticket.load(std::memory_order_acquire);
+    while (seen >> 32 == number && static_cast<uint32_t>(seen) > 0) {
+      if (!range.ticket.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        continue;
+      }
+      task(context, range.end - static_cast<int>(static_cast<uint32_t>(seen)), thread);
       ++done;
-      seen = ticket.load(std::memory_order_acquire);
+      seen = range.ticket.load(std::memory_order_acquire);
+    }
+    return done;
+  }
+
+  /// Works on the job until nothing of it is left to claim.
+  void work_on(uint32_t number, int thread) {
+    int done = 0;
+    for (size_t i = 0, count = ranges.size(); i < count; ++i) {
+      done += work_on(ranges[(static_cast<size_t>(thread) + i) % count], number, thread);
     }
     if (done > 0 && pending.fetch_sub(done) == done && caller_sleeps.load()) {
       {
@@ -116,7 +148,7 @@ struct ThreadPool::Shared {
   void worker(int thread) {
     const FlushDenormals flush;
     uint32_t last = 0;
-    const auto called = [&] { return job(ticket.load()) != last || stop.load(); };
+    const auto called = [&] { return job.load() != last || stop.load(); };
     for (;;) {
       if (!spin_until(called, worker_spin)) {
         std::unique_lock<std::mutex> lock(mutex);
@@ -125,9 +157,8 @@ struct ThreadPool::Shared {
         --sleepers;
       }
       if (stop.load()) return;
-      const uint64_t seen = ticket.load(std::memory_order_acquire);
-      last = job(seen);
-      work_on(seen, thread);
+      last = job.load();
+      work_on(last, thread);
     }
   }
 
@@ -169,7 +200,7 @@ ThreadPool::ThreadPool(int threads) {
   const int cpus = usable_cpus();
   if (size_ == 0) size_ = std::min(cpus, kMaxThreads);
   if (size_ == 1) return;
-  auto shared = std::make_unique<Shared>();
+  auto shared = std::make_unique<Shared>(size_);
   if (size_ <= cpus) {  // with more threads than CPUs whoever spins keeps another from working
     shared->worker_spin = kWorkerSpin;
     shared->caller_spin = kCallerSpin;
@@ -196,13 +227,9 @@ void ThreadPool::run(int count, void (*task)(void* context, int index, int threa
   Shared& shared = *shared_;
   shared.task = task;
   shared.context = context;
-  shared.count = static_cast<uint32_t>(count);
-  shared.pending.store(count, std::memory_order_relaxed);
-  const uint64_t number = Shared::job(shared.ticket.load()) + 1u;
-  const uint64_t ticket = number << 32 | static_cast<uint32_t>(count);
-  shared.ticket.store(ticket);
+  shared.publish(count);
   shared.wake(std::min(count, size_) - 1);
-  shared.work_on(ticket, 0);
+  shared.work_on(shared.job.load(), 0);
   shared.wait_for_workers();
 }
 

@@ -1,5 +1,7 @@
 // A small pool owned by a session. Workers spin for some microseconds after a job, then sleep: idle costs nothing.
 #pragma once
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -25,6 +27,18 @@ class ThreadPool {
   template <typename F>
   void parallel(int count, F body) {
     run(count, [](void* f, int index, int thread) { (*static_cast<F*>(f))(index, thread); }, &body);
+  }
+
+  /// Runs `body(begin, count, thread)` over parts of [0, units), of which each takes as long as passing over `cost`
+  /// numbers in a cache: a few parts for each thread, or fewer, so that to start a thread pays.
+  template <typename F>
+  void parallel_parts(int64_t units, int64_t cost, F body) {
+    constexpr int64_t kLeastCost = 8192, kPartsOfThread = 4;
+    const int64_t most = units * std::max<int64_t>(cost, 1) / kLeastCost;
+    const int64_t wanted = std::clamp<int64_t>(most, 1, kPartsOfThread * size());
+    const int64_t share = std::max<int64_t>(1, (units + wanted - 1) / wanted);
+    parallel(static_cast<int>((units + share - 1) / share),
+             [&](int part, int thread) { body(part * share, std::min(share, units - part * share), thread); });
   }
 
  private:

@@ -9,8 +9,6 @@
 namespace pocketuni {
 namespace {
 
-constexpr int64_t kBlock = 16384;
-
 /// Walks the rows (runs along the last dimension) of a broadcast: calls row(y_offset, a_offset, b_offset, ...).
 template <size_t N, typename F>
 void for_rows(const Shape& out, const std::vector<int64_t> (&strides)[N], F row) {
@@ -120,10 +118,9 @@ class Arithmetic final : public Op {
     if ((na != count && na != 1) || (nb != count && nb != 1)) return false;
     const int sa = na == count ? 1 : 0, sb = nb == count ? 1 : 0;
     float* out = static_cast<float*>(y.data);
-    context.pool->parallel(static_cast<int>((count + kBlock - 1) / kBlock), [&](int i, int) {
-      const int64_t begin = i * kBlock;
+    context.pool->parallel_parts(count, 1, [&](int64_t begin, int64_t some, int) {
       context.kernels->binary_f32(op_, a.f32() + begin * sa, sa, b.f32() + begin * sb, sb, out + begin,
-                                  static_cast<size_t>(std::min(kBlock, count - begin)));
+                                  static_cast<size_t>(some));
     });
     return true;
   }

@@ -70,11 +70,11 @@ class Conv final : public Op {
     std::memset(context.scratch, 0, zero_bytes());
     const int64_t rows = job.to.width, lines = job.to.batch * job.to.height, threads = context.pool->size();
     const double work = static_cast<double>(lines * rows) * static_cast<double>(outputs_ * weight_.inputs());
-    if (quantized_) quantize(context, job, job.all, work < 32768);
+    if (quantized_) quantize(context, job);
     // Blocks of rows where there are many, else blocks of outputs: weights are then read once.
     const int64_t pairs = lines * groups_, panels = (outputs_ / groups_ + kPanel - 1) / kPanel;
     const bool by_rows = rows >= 24 * threads || !aligned();
-    const int64_t wanted = work < 32768 || threads == 1 ? 1 : (2 * threads + pairs - 1) / pairs;  // parts of a pair
+    const int64_t wanted = work < 262144 || threads == 1 ? 1 : (2 * threads + pairs - 1) / pairs;  // parts of a pair
     const int64_t units = by_rows ? rows : panels;
     const int64_t share = std::max<int64_t>(1, (units + wanted - 1) / wanted), parts = (units + share - 1) / share;
     const auto task = [&](int index, int thread) {
@@ -83,7 +83,7 @@ class Conv final : public Op {
                       by_rows ? count : rows, by_rows ? 0 : begin, by_rows ? panels : count};
       aligned() ? multiply(context, job, part) : multiply_unaligned(context, job, part, thread);
     };
-    if (parts * pairs == 1 || work < 32768) {
+    if (parts * pairs == 1 || work < 262144) {
       for (int64_t i = 0; i < parts * pairs; ++i) task(static_cast<int>(i), 0);
     } else {
       context.pool->parallel(static_cast<int>(parts * pairs), task);
@@ -131,20 +131,15 @@ class Conv final : public Op {
   }
 
   // Every row once, and every group of it with a scale of its own.
-  void quantize(const RunContext& context, const Job& job, int64_t rows, bool alone) const {
-    const int64_t block = alone ? rows : 32, blocks = (rows + block - 1) / std::max<int64_t>(block, 1);
-    const auto task = [&](int index, int) {
-      const int64_t group = index / blocks, begin = index % blocks * block, at = group * rows + begin;
-      context.kernels->quantize_rows(job.x + begin * channels_ * groups_ + group * channels_, channels_ * groups_,
-                                     static_cast<int>(std::min(block, rows - begin)), static_cast<int>(channels_),
-                                     job.q + at * q_stride_, q_stride_, job.scale + at,
-                                     job.sum + at * (q_stride_ / kGroup));
-    };
-    if (alone || blocks * groups_ == 1) {
-      for (int64_t i = 0; i < blocks * groups_; ++i) task(static_cast<int>(i), 0);
-    } else {
-      context.pool->parallel(static_cast<int>(blocks * groups_), task);
-    }
+  void quantize(const RunContext& context, const Job& job) const {
+    context.pool->parallel_parts(job.all, channels_ * groups_, [&](int64_t begin, int64_t count, int) {
+      for (int64_t group = 0; group < groups_; ++group) {
+        const int64_t at = group * job.all + begin;
+        context.kernels->quantize_rows(job.x + begin * channels_ * groups_ + group * channels_, channels_ * groups_,
+                                       static_cast<int>(count), static_cast<int>(channels_), job.q + at * q_stride_,
+                                       q_stride_, job.scale + at, job.sum + at * (q_stride_ / kGroup));
+      }
+    });
   }
 
   // Outputs of the panels [panel, ...) for rows of a line, reading the channels of a group.

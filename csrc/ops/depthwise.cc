@@ -8,7 +8,7 @@
 namespace pocketuni {
 namespace {
 
-constexpr int64_t kMinElements = 16384;  // for which starting another thread pays
+constexpr int64_t kTapsOfPass = 4;  // take as long as passing over a number
 
 class Depthwise final : public Op {
  public:
@@ -44,27 +44,33 @@ class Depthwise final : public Op {
     Epilogue epilogue;
     epilogue.bias = optional_data(context, 2);
     epilogue.activation = activation_;
-    // A task is a part of a line, or some lines.
-    const int64_t most = std::max<int64_t>(kMinElements / std::max<int64_t>(channels_, 1), 1);
-    const int64_t share = std::min(most, y.width), parts = (y.width + share - 1) / share;
-    const int64_t lines = y.batch * y.height, step = parts > 1 ? 1 : std::max<int64_t>(1, most / y.width);
-    const int64_t blocks = (lines + step - 1) / step;
-    context.pool->parallel(static_cast<int>(blocks * parts), [&](int index, int) {
-      const int64_t begin = index / parts * step, row = index % parts * share;
-      for (int64_t line = begin; line < std::min(begin + step, lines); ++line) {
-        ptrdiff_t line_rows[PictureGeometry::kMostLines];
-        geometry_.lines(line % y.height, x.height, x.width, line_rows);
-        ConvWindow window = geometry_.across.window(context.chunk, row, x.width, context.scratch);
-        window.lines = static_cast<int>(geometry_.down.taps), window.line_rows = line_rows;
-        context.kernels->depthwise_f32(context.inputs[0].f32() + line / y.height * x.pixels() * channels_, channels_,
-                                       &window, static_cast<int>(std::min(share, y.width - row)),
-                                       static_cast<int>(channels_), context.inputs[1].f32(), &epilogue,
-                                       context.outputs[0].f32() + (line * y.width + row) * channels_, channels_);
-      }
-    });
+    const int64_t lines = y.batch * y.height, taps = geometry_.down.taps * geometry_.across.taps;
+    const int64_t cost = channels_ * taps / kTapsOfPass;
+    if (lines == 1) {
+      context.pool->parallel_parts(y.width, cost, [&](int64_t begin, int64_t count, int) {
+        run_line(context, x, y, epilogue, 0, begin, count);
+      });
+    } else {
+      context.pool->parallel_parts(lines, y.width * cost, [&](int64_t begin, int64_t count, int) {
+        for (int64_t line = begin; line < begin + count; ++line) run_line(context, x, y, epilogue, line, 0, y.width);
+      });
+    }
   }
 
  private:
+  // Pixels [begin, begin + count) of a line of the results in the batch.
+  void run_line(const RunContext& context, const Extent& x, const Extent& y, const Epilogue& epilogue, int64_t line,
+                int64_t begin, int64_t count) const {
+    ptrdiff_t line_rows[PictureGeometry::kMostLines];
+    geometry_.lines(line % y.height, x.height, x.width, line_rows);
+    ConvWindow window = geometry_.across.window(context.chunk, begin, x.width, context.scratch);
+    window.lines = static_cast<int>(geometry_.down.taps), window.line_rows = line_rows;
+    context.kernels->depthwise_f32(
+        context.inputs[0].f32() + line / y.height * x.pixels() * channels_, channels_, &window, static_cast<int>(count),
+        static_cast<int>(channels_), context.inputs[1].f32(), &epilogue,
+        static_cast<float*>(context.outputs[0].data) + (line * y.width + begin) * channels_, channels_);
+  }
+
   static const Shape& weight_shape(const Inputs& inputs) {
     expect_float(inputs[1], "the weight");
     if (inputs[1].tensor == nullptr || inputs[1].type.shape.size() != 2) {

@@ -87,8 +87,20 @@ class Transpose final : public Op {
     const std::vector<int64_t> from = row_major(context.inputs[0].type.shape);
     std::vector<int64_t> strides;
     for (int64_t axis : perm_) strides.push_back(from[static_cast<size_t>(axis)]);
-    copy_strided(static_cast<const char*>(context.inputs[0].data), strides, context.outputs[0].type.shape,
-                 dtype_size(context.outputs[0].type.dtype), static_cast<char*>(context.outputs[0].data));
+    const Shape& out = context.outputs[0].type.shape;
+    const size_t size = dtype_size(context.outputs[0].type.dtype);
+    // Parts along the first axis that has any: what lies behind it is copied for each.
+    size_t axis = 0;
+    while (axis + 1 < out.size() && out[axis] == 1) ++axis;
+    const int64_t units = out.empty() ? 1 : out[axis], all = element_count(out);
+    if (all == 0) return;
+    context.pool->parallel_parts(units, all / units, [&](int64_t begin, int64_t count, int) {
+      Shape part = out;
+      if (!part.empty()) part[axis] = count;
+      const int64_t from = strides.empty() ? 0 : begin * strides[axis], to = begin * (all / units);
+      copy_strided(static_cast<const char*>(context.inputs[0].data) + from * static_cast<int64_t>(size), strides, part,
+                   size, static_cast<char*>(context.outputs[0].data) + to * static_cast<int64_t>(size));
+    });
   }
 
  private:

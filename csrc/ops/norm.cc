@@ -8,15 +8,7 @@
 namespace pocketuni {
 namespace {
 
-/// Rows for which starting another thread pays.
-constexpr int64_t kMinElements = 16384;
-
-template <typename F>
-void for_row_blocks(RunContext& context, int64_t rows, int64_t dim, F body) {
-  const int64_t block = std::max<int64_t>(1, kMinElements / std::max<int64_t>(dim, 1));
-  context.pool->parallel(static_cast<int>((rows + block - 1) / block),
-                         [&](int i, int) { body(i * block, std::min(block, rows - i * block)); });
-}
+constexpr int64_t kLeastRow = 64;  // numbers that a row takes as long as, however short it is
 
 int64_t last_dim(const Shape& shape) {
   if (shape.empty()) fail_argument("x is a single number, expected at least one dimension");
@@ -54,7 +46,7 @@ class Norm final : public Op {
     const float* beta = context.inputs.size() > 2 ? context.inputs[2].f32() : nullptr;
     float* y = context.outputs[0].f32();
     const Kernels& kernels = *context.kernels;
-    for_row_blocks(context, rows, dim, [&](int64_t begin, int64_t count) {
+    context.pool->parallel_parts(rows, std::max(dim, kLeastRow), [&](int64_t begin, int64_t count, int) {
       const float* from = x + begin * dim;
       float* to = y + begin * dim;
       const int n = static_cast<int>(count), d = static_cast<int>(dim);
@@ -108,7 +100,7 @@ class Softmax final : public Op {
     const float* x = context.inputs[0].f32();
     float* y = context.outputs[0].f32();
     if (inner == 1 && !log_) {
-      for_row_blocks(context, rows, dim, [&](int64_t begin, int64_t count) {
+      context.pool->parallel_parts(rows, std::max(dim, kLeastRow), [&](int64_t begin, int64_t count, int) {
         context.kernels->softmax_f32(x + begin * dim, static_cast<int>(count), static_cast<int>(dim), y + begin * dim);
       });
       return;

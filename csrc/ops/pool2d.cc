@@ -40,17 +40,20 @@ class Pool2d final : public Op {
     const Shape &from = context.inputs[0].type.shape, &to = context.outputs[0].type.shape;
     const int64_t width = from[2] * from[3];
     const size_t bytes = round64(static_cast<size_t>(width) * sizeof(float));
-    context.pool->parallel(static_cast<int>(to[0] * to[1]), [&](int index, int thread) {
-      const float* x = context.inputs[0].f32() + index / to[1] * from[1] * width;
-      float* y = context.outputs[0].f32() + static_cast<int64_t>(index) * to[2] * to[3];
-      float* line = reinterpret_cast<float*>(context.scratch + static_cast<size_t>(thread) * bytes);
-      const Range rows = covered(geometry_.down, index % to[1], from[1], counted_[0], counted_[2]);
-      gather(context, x, width, rows, line, static_cast<size_t>(width));
-      for (int64_t column = 0; column < to[2]; ++column, y += to[3]) {
-        const Range columns = covered(geometry_.across, column, from[2], counted_[1], counted_[3]);
-        gather(context, line, from[3], columns, y, static_cast<size_t>(to[3]));
-        const float divisor = static_cast<float>(std::max<int64_t>(1, rows.counted * columns.counted));
-        if (mean_) context.kernels->binary_f32(Binary::kDiv, y, 1, &divisor, 0, y, static_cast<size_t>(to[3]));
+    const int64_t cost = width * geometry_.down.taps;
+    context.pool->parallel_parts(to[0] * to[1], cost, [&](int64_t begin, int64_t count, int thread) {
+      for (int64_t index = begin; index < begin + count; ++index) {
+        const float* x = context.inputs[0].f32() + index / to[1] * from[1] * width;
+        float* y = context.outputs[0].f32() + static_cast<int64_t>(index) * to[2] * to[3];
+        float* line = reinterpret_cast<float*>(context.scratch + static_cast<size_t>(thread) * bytes);
+        const Range rows = covered(geometry_.down, index % to[1], from[1], counted_[0], counted_[2]);
+        gather(context, x, width, rows, line, static_cast<size_t>(width));
+        for (int64_t column = 0; column < to[2]; ++column, y += to[3]) {
+          const Range columns = covered(geometry_.across, column, from[2], counted_[1], counted_[3]);
+          gather(context, line, from[3], columns, y, static_cast<size_t>(to[3]));
+          const float divisor = static_cast<float>(std::max<int64_t>(1, rows.counted * columns.counted));
+          if (mean_) context.kernels->binary_f32(Binary::kDiv, y, 1, &divisor, 0, y, static_cast<size_t>(to[3]));
+        }
       }
     });
   }

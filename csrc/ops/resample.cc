@@ -9,8 +9,6 @@
 namespace pocketuni {
 namespace {
 
-constexpr int64_t kMinElements = 16384;  // for which starting another thread pays
-
 class Resample final : public Op {
  public:
   Resample(Attributes& attributes, const Inputs& inputs) : axis_(attributes.integer("axis")) {
@@ -49,9 +47,8 @@ class Resample final : public Op {
     const int64_t size = to[axis], taps = context.inputs[1].type.shape[1], old = from[axis];
     const int32_t* indices = static_cast<const int32_t*>(context.inputs[1].data);
     const float* weights = context.inputs[2].f32();
-    const int64_t block = std::max<int64_t>(1, kMinElements / std::max<int64_t>(inner, 1)), rows = outer * size;
-    context.pool->parallel(static_cast<int>((rows + block - 1) / block), [&](int part, int) {
-      for (int64_t row = part * block; row < std::min(rows, (part + 1) * block); ++row) {
+    context.pool->parallel_parts(outer * size, inner * taps, [&](int64_t begin, int64_t count, int) {
+      for (int64_t row = begin; row < begin + count; ++row) {
         const float* x = context.inputs[0].f32() + row / size * old * inner;
         float* y = context.outputs[0].f32() + row * inner;
         std::memset(y, 0, static_cast<size_t>(inner) * sizeof(float));

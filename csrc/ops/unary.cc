@@ -8,8 +8,6 @@
 namespace pocketuni {
 namespace {
 
-constexpr int64_t kBlock = 16384;
-
 class UnaryOp final : public Op {
  public:
   UnaryOp(Unary op, float alpha, float beta) : op_(op), alpha_(alpha), beta_(beta) {}
@@ -25,10 +23,8 @@ class UnaryOp final : public Op {
     const int64_t count = element_count(context.inputs[0].type.shape);
     const float* x = context.inputs[0].f32();
     float* y = context.outputs[0].f32();
-    context.pool->parallel(static_cast<int>((count + kBlock - 1) / kBlock), [&](int i, int) {
-      const int64_t begin = i * kBlock;
-      context.kernels->unary_f32(op_, x + begin, y + begin, static_cast<size_t>(std::min(kBlock, count - begin)),
-                                 alpha_, beta_);
+    context.pool->parallel_parts(count, 1, [&](int64_t begin, int64_t some, int) {
+      context.kernels->unary_f32(op_, x + begin, y + begin, static_cast<size_t>(some), alpha_, beta_);
     });
   }
 

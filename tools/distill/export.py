@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pocketuni_tools.fuse import fuse
 from pocketuni_tools.packing import Packed
 from pocketuni_tools.progress import Progress
 from pocketuni_tools.quantize import round_tower, weights_of
+from pocketuni_tools.reader import Contents, read_model
 from pocketuni_tools.report import compare, describe
 from pocketuni_tools.source import Feed, Outputs, Tower, separate_names
 from pocketuni_tools.writer import write_model
@@ -169,6 +171,15 @@ def verify(report: Mapping[str, Mapping[str, Mapping[str, float]]], towers: list
     return found
 
 
+def others_of(path: Path, names: set[str]) -> Contents:
+    """What a finished file holds apart from the towers named so. Raises OSError or ValueError for no such file."""
+    stored = read_model(path)
+    towers = [graph for graph in stored.towers if graph.name not in names]
+    used = {name for graph in towers for name in graph.constants}
+    packed = {name: item for name, item in stored.packed.items() if name in used}
+    return replace(stored, towers=towers, packed=packed)
+
+
 def export(options: argparse.Namespace) -> dict[str, Any]:
     """Writes the model file; returns the errors of its outputs and its size."""
     data = Prepared(options.work)
@@ -179,11 +190,16 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
         options.vocoder or options.work / "vocoder/student/vocoder.pt",
         options.pitch or options.work / "vocoder/pitch.pt",
     )
-    if options.cloning:
+    kept = others_of(options.keep, {tower.graph.name for tower, _ in chosen}) if options.keep else None
+    if kept is not None:
+        if kept.blobs.get("voice_space", b"") != data.space.digest():
+            raise ValueError(f"{options.keep}: its voice space is not that of {options.work}; run prepare with --start")
+        blobs |= {name: blob for name, blob in kept.blobs.items() if not name.startswith("voice/")}
+    elif options.cloning:
         chosen += cloning_towers.towers(options.work)
         blobs["voice_space"] = data.space.digest()
     towers = [tower for tower, _ in chosen]
-    if options.pronunciation:
+    if options.pronunciation and kept is None:
         spelled, lexicon = pronunciation(options.work / "g2p")
         chosen, blobs = chosen + spelled, blobs | lexicon
     packed = quantize(chosen)
@@ -200,6 +216,9 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
     }
     rest = {name: p for _, precisions in chosen for name, p in precisions.items() if name not in packed}
     graphs = [tower.graph for tower, _ in chosen]
+    if kept is not None:
+        graphs, packed = graphs + kept.towers, packed | kept.packed
+        report["kept"] = kept.meta["report"]
     write_model(options.out, graphs, precisions=rest, meta=meta, blobs=blobs, packed=packed)
     return {"bytes": options.out.stat().st_size, "errors": {name: round(error, 4) for name, error in errors.items()}}
 
@@ -215,6 +234,11 @@ def main() -> None:
         "--cloning", action=argparse.BooleanOptionalAction, default=True, help="towers that make voices of recordings"
     )
     parser.add_argument("--pronunciation", action=argparse.BooleanOptionalAction, default=True, help="g2p and lexicon")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="a finished .puni whose towers for recordings and for pronunciation stay as they are",
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import align, pitch, shifted, speakers, split, units, voice_space
+from . import align, pitch, restore, shifted, speakers, split, units, voice_space
 from .mel import HOP_SAMPLES, RATE_HZ, log_mel
 from .pronounce import Lexicon
 
@@ -342,8 +342,8 @@ def compute(found: list[Recording], options: argparse.Namespace, cache: Path, ga
     return items
 
 
-def fit_space(speech: Path, folder: Path) -> voice_space.VoiceSpace:
-    """The space of speaker vectors, fitted to 251 speakers of one recording each."""
+def fit_space(speech: Path, folder: Path, start: Path | None) -> voice_space.VoiceSpace:
+    """The space of speaker vectors, fitted to 251 speakers of one recording each, or that of a finished file."""
     path = folder / "others.npz"
     if not path.exists():
         teacher, embeddings, spectra = speakers.SpeakerTeacher(), [], []
@@ -353,7 +353,8 @@ def fit_space(speech: Path, folder: Path) -> voice_space.VoiceSpace:
             spectra.append(voice_space.spectrum_statistics(mel))
         np.savez(path, embeddings=np.stack(embeddings), spectra=np.stack(spectra))
     with np.load(path) as file:
-        return voice_space.fit(file["embeddings"], file["spectra"])
+        fitted = voice_space.fit(file["embeddings"], file["spectra"])
+    return fitted if start is None else restore.space_of(start, fitted)
 
 
 def main() -> None:
@@ -367,6 +368,7 @@ def main() -> None:
     parser.add_argument(
         "--shifted", action="store_true", help="also speakers made of others (distill.speaker_data must have run)"
     )
+    parser.add_argument("--start", type=Path, help="a finished .puni to go on from: its space of speaker vectors")
     parser.add_argument("--cached", action="store_true", help="pack what the cache holds, compute nothing more")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -387,7 +389,7 @@ def main() -> None:
     if options.shifted:
         training = [x for x in kept if split.is_training(x["recording"].corpus, x["recording"].file, held_out(speech))]
         kept += shifted.collect(training, options.work, lambda r: load(speech / r.corpus / r.file, RATE_HZ), gains)
-    pack(kept, fit_space(speech, cache.parent), cache.parent, speech, gains)
+    pack(kept, fit_space(speech, cache.parent, options.start), cache.parent, speech, gains)
     total = sum(int(x["frames"].sum()) for x in kept) * HOP_SAMPLES / RATE_HZ / 3600
     print(f"{len(kept)} of {len(found)} recordings, {total:.2f} h, {time.time() - begin:.0f} s")
 

@@ -15,9 +15,13 @@ from pocketuni_tools.packing import Packed, unpack
 from pocketuni_tools.reader import read_model
 from torch import Tensor, nn
 
-from . import train_pitch, vocoder
+from . import cloning_towers, train_pitch, vocoder, voice_space
 from .acoustic import SPEAKER, Acoustic, Decoder, Shape
+from .mel import MELS
+from .speaker_tower import MEL_SCALE
+from .voice_space import VoiceSpace
 
+SPACE = "voice_space"  # the blob
 SPEAKER_SCALE = SPEAKER**0.5  # acoustic_graph.py folds it into the layers that read speaker vectors
 
 
@@ -28,6 +32,7 @@ class Weights:
         self.path = path
         contents = read_model(path)
         self.packed: dict[str, Packed] = contents.packed
+        self.blobs: dict[str, bytes] = contents.blobs
         self.towers = {graph.name: graph for graph in contents.towers}
 
     def __contains__(self, name: str) -> bool:
@@ -107,6 +112,26 @@ def acoustic_of(path: Path, mean: np.ndarray, deviation: np.ndarray) -> Acoustic
     fill(model.decoder, found, ("tint",))
     assert isinstance(model.decoder, Decoder)
     return model
+
+
+def space_of(path: Path, fitted: VoiceSpace) -> VoiceSpace:
+    """The voice space of a `.puni`, where GE2E's part is `fitted` to the same recordings.
+
+    Fitted anew, axes of nearly equal weight turn with the smallest difference between libraries. What the spectrum's
+    are, the file's tower for recordings tells.
+    """
+    w = Weights(path)
+    if SPACE not in w.blobs:
+        raise ValueError(f"{path}: expected a blob {SPACE!r}; is it a voice that distill.export wrote?")
+    axes = fitted.spectrum_axes
+    weight, bias = w("voice.speaker_head.told.weight")[: len(axes)], w("voice.speaker_head.told.bias")[: len(axes)]
+    width = weight.shape[1] // 2 - MELS
+    told = np.concatenate([weight[:, width : width + MELS], weight[:, 2 * width + MELS :]], axis=1)
+    axes = told * MEL_SCALE / (cloning_towers.SPECTRUM_STRETCH * voice_space.SPECTRUM_SHARE)
+    wanted = -bias / (cloning_towers.SPECTRUM_STRETCH * voice_space.SPECTRUM_SHARE)
+    mean = fitted.spectrum_mean + np.linalg.pinv(axes) @ (wanted - axes @ fitted.spectrum_mean)
+    name = np.frombuffer(w.blobs[SPACE], np.uint8)
+    return VoiceSpace(fitted.mean, fitted.axes, mean.astype(np.float32), axes.astype(np.float32), name)
 
 
 def of_tower(w: Weights, tower: str) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ for mixtures of voices as well, so that networks read the numbers as they were (
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class VoiceSpace:
     axes: np.ndarray
     spectrum_mean: np.ndarray  # [160]
     spectrum_axes: np.ndarray  # [61, 160]
+    name: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))  # of a finished model's, else empty
 
     def parts(self, embedding: np.ndarray, statistics: np.ndarray, log_f0: float, spread: float) -> np.ndarray:
         """A vector before it is brought to unit length, `[192]`: those of one speaker are averaged so."""
@@ -80,6 +81,8 @@ class VoiceSpace:
 
     def digest(self) -> bytes:
         """16 bytes that tell this space from others: voices of one model fit another with the same (docs/voice.md)."""
+        if len(self.name):
+            return self.name.tobytes()
         content = b"".join(np.ascontiguousarray(values, "<f4").tobytes() for values in self.as_dict().values())
         return hashlib.blake2b(content, digest_size=16).digest()
 
