@@ -49,6 +49,27 @@ def test_int8_with_compensation_beats_plain_rounding_on_new_inputs():
     assert product_error(plain, w, fresh) < 0.015
 
 
+def test_a_spectrum_in_front_of_a_logarithm_keeps_its_quiet_parts():
+    """Loud and quiet bins come from one row: rounded to int8, the quiet ones would be noise."""
+    bins, samples = np.arange(1, 33)[:, None], np.arange(256)
+    graph = Graph("main")
+    graph.add_input("x", "float32", (1, 256))
+    for part, turn in (("real", np.cos), ("imaginary", np.sin)):
+        graph.add_constant(f"{part}.kernel", turn(2 * np.pi * bins * samples / 256).astype(np.float32))
+        graph.add_node("linear", ["x", f"{part}.kernel"], [Value(part, "float32", (1, 32))])
+        graph.add_node("mul", [part, part], [Value(f"{part}.square", "float32", (1, 32))])
+    packed, _ = quantize([Tower(graph)], "int8")
+    wave = np.sin(2 * np.pi * 4 * samples / 256) + 1e-3 * np.sin(2 * np.pi * 20 * samples / 256)
+
+    def decibels(kernels):
+        return 10 * np.log10(sum((wave @ kernel.T) ** 2 for kernel in kernels))
+
+    exact = decibels([graph.constants[f"{part}.kernel"] for part in ("real", "imaginary")])
+    stored = decibels([unpack(packed[f"{part}.kernel"]) for part in ("real", "imaginary")])
+    assert exact[3] - exact[19] == pytest.approx(60, abs=0.1)
+    assert np.abs(stored - exact)[[3, 19]].max() < 0.5
+
+
 def test_int4_scales_are_stored_exactly_and_odd_widths_are_padded():
     w, x = weight(17, 70), correlated(500, 70)
     q, scale = gptq.round_int4(w, x)

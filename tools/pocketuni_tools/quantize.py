@@ -51,6 +51,13 @@ def weights_of(graph: Graph, calibrated: bool = False) -> dict[str, str]:
     return {name: role for name, role in roles.items() if role != "plain"}
 
 
+def is_squared(graph: Graph, name: str) -> bool:
+    """Whether the results of a product are squared: a spectrum, whose quiet parts, beside loud ones in a row, count as
+    much once their logarithm is taken."""
+    readers = [r for node in graph.consumers(name) for output in node.outputs for r in graph.consumers(output)]
+    return any(r.op == "mul" and len(set(r.inputs)) == 1 for r in readers)
+
+
 def possible(graph: Graph, name: str, role: str, precision: str) -> str:
     """`precision`, or a finer one: where a reader of the weight knows none as coarse, int8 where int4 has no room for
     its groups of 32."""
@@ -160,6 +167,8 @@ def quantize(
             choice, notes.setdefault("auto", {})[tower.graph.name] = choose(tower, packed, progress)
         else:
             choice = dict.fromkeys(weights_of(tower.graph, bool(tower.feeds)), PRECISION[plan])
+            if plan in ("int8", "int4") and not tower.feeds:
+                choice |= {name: "f16" for name in choice if is_squared(tower.graph, name)}
         rounded = round_tower(tower.graph, tower.feeds, choice, packed, progress)
         if plan == "int8" and tower.feeds and tower.checks:
             done = {name: item for name, item in packed.items() if name in tower.graph.constants}
