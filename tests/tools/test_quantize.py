@@ -58,6 +58,7 @@ def test_a_spectrum_in_front_of_a_logarithm_keeps_its_quiet_parts():
         graph.add_constant(f"{part}.kernel", turn(2 * np.pi * bins * samples / 256).astype(np.float32))
         graph.add_node("linear", ["x", f"{part}.kernel"], [Value(part, "float32", (1, 32))])
         graph.add_node("mul", [part, part], [Value(f"{part}.square", "float32", (1, 32))])
+    graph.add_node("add", ["real.square", "imaginary.square"], [Value("power", "float32", (1, 32))])
     packed, _ = quantize([Tower(graph)], "int8")
     wave = np.sin(2 * np.pi * 4 * samples / 256) + 1e-3 * np.sin(2 * np.pi * 20 * samples / 256)
 

@@ -51,11 +51,16 @@ def weights_of(graph: Graph, calibrated: bool = False) -> dict[str, str]:
     return {name: role for name, role in roles.items() if role != "plain"}
 
 
-def is_squared(graph: Graph, name: str) -> bool:
-    """Whether the results of a product are squared: a spectrum, whose quiet parts, beside loud ones in a row, count as
-    much once their logarithm is taken."""
-    readers = [r for node in graph.consumers(name) for output in node.outputs for r in graph.consumers(output)]
-    return any(r.op == "mul" and len(set(r.inputs)) == 1 for r in readers)
+def makes_spectrum(graph: Graph, name: str) -> bool:
+    """Whether the results of a product are squared and added to others: a power spectrum. Its quiet parts, which share
+    rows with loud ones, count as much once their logarithm is taken."""
+
+    def readers(nodes: list[Node], op: str) -> list[Node]:
+        return [r for node in nodes for output in node.outputs for r in graph.consumers(output) if r.op == op]
+
+    products = [node for node in graph.consumers(name) if node.attributes.get("activation", "none") == "none"]
+    squares = [node for node in readers(products, "mul") if len(set(node.inputs)) == 1]
+    return bool(readers(squares, "add"))
 
 
 def possible(graph: Graph, name: str, role: str, precision: str) -> str:
@@ -168,7 +173,7 @@ def quantize(
         else:
             choice = dict.fromkeys(weights_of(tower.graph, bool(tower.feeds)), PRECISION[plan])
             if plan in ("int8", "int4") and not tower.feeds:
-                choice |= {name: "f16" for name in choice if is_squared(tower.graph, name)}
+                choice |= {name: "f16" for name in choice if makes_spectrum(tower.graph, name)}
         rounded = round_tower(tower.graph, tower.feeds, choice, packed, progress)
         if plan == "int8" and tower.feeds and tower.checks:
             done = {name: item for name, item in packed.items() if name in tower.graph.constants}
