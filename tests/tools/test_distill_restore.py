@@ -7,9 +7,12 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 for package in ("scipy", "soundfile", "tqdm", "matplotlib", "onnxruntime"):
     pytest.importorskip(package, reason=f"training needs {package}")
 
-from distill import export_vocoder, restore, train_pitch, vocoder  # noqa: E402
+from distill import cloning_towers, export_vocoder, restore, speaker_graph, train_pitch, vocoder  # noqa: E402
 from distill.acoustic import Acoustic, Shape  # noqa: E402
 from distill.acoustic_graph import decoder_graph, encoder_graph  # noqa: E402
+from distill.activity import ActivityTower  # noqa: E402
+from distill.speaker_tower import SpeakerTower, statistics  # noqa: E402
+from distill.voice_space import SIZE, SPECTRUM, TEACHER, VoiceSpace  # noqa: E402
 from pocketuni_tools.fuse import fuse  # noqa: E402
 from pocketuni_tools.source import Tower, separate_names  # noqa: E402
 from pocketuni_tools.writer import write_model  # noqa: E402
@@ -83,3 +86,43 @@ def test_another_file_is_refused(networks, tmp_path):
     write_model(path := tmp_path / "other.puni", [graph], precisions={}, meta={"name": "test", "licence": "none"})
     with pytest.raises(ValueError, match="expected a tensor 'voice.decoder"):
         restore.acoustic_of(path, MEAN, DEVIATION)
+
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory):
+    """The towers that make voices of recordings, with the file that they were written to."""
+    random = np.random.default_rng(3)
+    axes = random.standard_normal((SPECTRUM, 160)).astype(np.float32)
+    axes[:, :80] -= axes[:, :80].mean(1, keepdims=True)  # as of spectra without their loudness
+    space = VoiceSpace(np.zeros(256), np.zeros((192, 256)), random.standard_normal(160).astype(np.float32), axes)
+    model, gate = shaken(SpeakerTower(), 4), shaken(ActivityTower(), 5)
+    model.head.mean.normal_()
+    model.head.deviation.uniform_(0.5, 2.0)
+    maker = cloning_towers.VoiceMaker(model, space, (random.standard_normal((2, 480)), np.ones(2)))
+    built = [cloning_towers.speaker_graph(maker), cloning_towers.head_graph(maker), speaker_graph.activity_graph(gate)]
+    path, graphs = tmp_path_factory.mktemp("recorder") / "voice.puni", [b.graph for b in built]
+    precisions = {name: "f32" for graph in graphs for name in graph.constants}
+    blobs = {"voice_space": bytes(range(16))}
+    write_model(path, graphs, precisions=precisions, meta={"name": "test", "licence": "none"}, blobs=blobs)
+    return maker, gate, path
+
+
+def test_the_towers_for_recordings_come_back(recorder):
+    maker, gate, path = recorder
+    mel, mask = torch.randn(1, 40, 80) - 5, torch.ones(1, 40)
+    torch.testing.assert_close(restore.activity_of(path).eval()(mel), gate(mel), rtol=1e-4, atol=1e-4)
+    found, stats = restore.speaker_of(path).eval(), statistics(maker.model.features(mel), mask)
+    torch.testing.assert_close(found.features(mel), maker.model.features(mel), rtol=1e-4, atol=1e-4)
+    cosine = torch.nn.functional.cosine_similarity
+    told, known = found.speaker(stats)[:, :TEACHER], maker.model.speaker(stats)[:, :TEACHER]
+    assert float(cosine(told, known)) > 1 - 1e-6
+
+
+def test_the_voice_space_comes_back_with_its_name(recorder):
+    space, path = recorder[0].space, recorder[2]
+    other = VoiceSpace(space.mean, space.axes, space.spectrum_mean + 0.1, -space.spectrum_axes)
+    found, heard = restore.space_of(path, other), np.random.default_rng(6).standard_normal(160)
+    heard[:80] -= heard[:80].mean()
+    told, known = (s.spectrum_axes @ (heard - s.spectrum_mean) for s in (found, space))
+    np.testing.assert_allclose(told, known, rtol=1e-3, atol=1e-3)
+    assert found.digest() == bytes(range(16)) != other.digest() and len(known) + TEACHER + 3 == SIZE

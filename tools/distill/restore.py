@@ -1,12 +1,19 @@
 """Networks to go on training from a finished `.puni`, for machines that have no checkpoints.
 
+    python -m distill.restore voice.puni --work WORK
+
+writes what other modules read from WORK: pitch reader, vocoder, and the towers for recordings. train_acoustic and
+train_vocoder take the file itself (`--start`).
+
 Weights come back as the runtime multiplies with them, rounding included, and undo what the exporters folded: scales of
 bands, of layers and of speaker vectors. What a file does not hold (optimizers, critics) starts anew.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +22,7 @@ from pocketuni_tools.packing import Packed, unpack
 from pocketuni_tools.reader import read_model
 from torch import Tensor, nn
 
-from . import cloning_towers, train_pitch, vocoder, voice_space
+from . import activity, cloning_towers, speaker_tower, train_pitch, vocoder, voice_space
 from .acoustic import SPEAKER, Acoustic, Decoder, Shape
 from .mel import MELS
 from .speaker_tower import MEL_SCALE
@@ -185,3 +192,74 @@ def pitch_of(path: Path) -> train_pitch.PitchReader:
         found[name] = found[name] / train_pitch.SHARPEN
     model.load_state_dict(trunk_weights(found, model))
     return model.eval()
+
+
+def tower_shape(found: dict[str, np.ndarray]) -> dict[str, int]:
+    """Widths and depth of a tower for recordings."""
+    return {
+        "channels": len(found["enter.bias"]),
+        "inner": len(found["0.widen.bias"]),
+        "blocks": sum(name.endswith(".widen.bias") for name in found),
+    }
+
+
+def tower_weights(found: dict[str, np.ndarray], model: nn.Module) -> dict[str, np.ndarray]:
+    """Weights of a tower for recordings as its module names them, without those of a head."""
+    state = {}
+    for name in model.state_dict():
+        stored = name.replace("enter.linear.", "enter.").removeprefix("blocks.")
+        if not name.startswith("head."):
+            state[name] = found[stored] / MEL_SCALE if stored == "enter.weight" else found[stored]
+    return state
+
+
+def speaker_of(path: Path) -> speaker_tower.SpeakerTower:
+    """The student of GE2E of a `.puni`. Rows of its head beyond those that a vector holds are zero: whoever trains it
+    fits the head again."""
+    w = Weights(path)
+    found = of_tower(w, "voice.speaker")
+    shape = speaker_tower.Shape(**tower_shape(found), features=len(found["leave.bias"]))
+    model = speaker_tower.SpeakerTower(shape)
+    fill(model, tower_weights(found, model), ("head",))
+    matrix, bias = (torch.from_numpy(w(f"voice.speaker_head.teacher.{kind}").copy()) for kind in ("weight", "bias"))
+    own, half = shape.features, matrix.shape[1] // 2
+    with torch.no_grad():
+        model.head.linear.weight.zero_()[: len(matrix)] = torch.cat([matrix[:, :own], matrix[:, half : half + own]], 1)
+        model.head.linear.bias.zero_()[: len(bias)] = bias
+    return model
+
+
+def activity_of(path: Path) -> activity.ActivityTower:
+    """The student of silero of a `.puni`."""
+    found = of_tower(Weights(path), "voice.activity")
+    shape = tower_shape(found)
+    model = activity.ActivityTower(activity.Shape(shape["channels"], shape["inner"]))
+    fill(model, tower_weights(found, model))
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="a .puni that distill.export wrote")
+    parser.add_argument("--work", type=Path, required=True)
+    options = parser.parse_args()
+    reader, spectrum = pitch_of(options.model), vocoder_of(options.model)
+    speaker, gate = speaker_of(options.model), activity_of(options.model)
+    states = {
+        "vocoder/pitch.pt": {"config": asdict(reader.config), "state": reader.state_dict()},
+        "vocoder/student/vocoder.pt": {"config": asdict(spectrum.config), "state": spectrum.state_dict()},
+        "speaker/speaker.pt": {"shape": asdict(speaker.shape), "average": speaker.state_dict()},
+        "speaker/activity.pt": {"shape": asdict(gate.shape), "average": gate.state_dict()},
+    }
+    for name, state in states.items():
+        path = options.work / name
+        if path.exists():
+            print(f"{path}: left as it is")
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, path)
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

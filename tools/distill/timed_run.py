@@ -57,6 +57,7 @@ class TimedRun:
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(model.parameters(), rate, (0.9, 0.98), weight_decay=0.02)
         self.step, self.spent_s, self.begin_s = 0, 0.0, time.monotonic()
+        self.is_new = True  # not resumed, or with the weights of a finished file alone
         self.since: dict[str, list[float]] = defaultdict(list)  # losses by name, since the last report
         self.rows: list[dict[str, float]] = []
 
@@ -91,6 +92,12 @@ class TimedRun:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         if state["shape"] != self.shape:
             raise ValueError(f"{self.checkpoint}: shape {state['shape']}, expected {self.shape}; move it away")
+        if "optimizer" not in state:  # distill.restore has written it
+            for model in (self.model, self.average):
+                model.load_state_dict(state["average"])
+            print(f"starts from the weights of {self.checkpoint}", flush=True)
+            return
+        self.is_new = False
         for name in ("model", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.step, self.spent_s, self.rows = state["step"], state["elapsed_s"], state["rows"]
@@ -130,7 +137,6 @@ class TimedRun:
         validate: Callable[[nn.Module], dict[str, float]],
     ) -> None:
         """Trains until the time is up. `losses` draws a batch; `validate` gives figures of the averaged model."""
-        self.resume()
         last_s = time.monotonic()
         while self.progress() < 1:
             self.take_step(losses(), weights)

@@ -108,6 +108,7 @@ def main() -> None:
     run = TimedRun(model, folder, options.name, describe(model.shape), options.minutes, options.rate, options.seed)
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
     training = ActivityTraining(run, Corpus(options.work), options.batch, options.bf16)
+    run.resume()
     run.run(training.losses, {"speech": 1.0}, training.validate)
 
 
