@@ -91,7 +91,8 @@ def test_the_interpreter_may_end_during_a_stream(daemon):
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_interrupts_end_speech_at_the_next_chunk():
     program = """
-        import sys, time
+        import signal, sys, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and hand that on
         try:
             print("begins", flush=True)
             for chunk in model.stream(itertools.repeat(text)):
