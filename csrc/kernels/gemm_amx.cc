@@ -1,10 +1,10 @@
 // int8 products by AMX: a tile of 16 rows x 64 bytes meets a panel's 16 quads, which lie as its second operand wants
-// them, at eight times the rate of VNNI. Everything else of this instruction set is AVX-512's.
+// them, at eight times the rate of VNNI. Nearly everything else of this instruction set is AVX-512's.
 #if defined(__x86_64__)
 #include <initializer_list>
 
-#include "finish_avx512vnni.h"
 #include "gemm.h"
+#include "int4_avx512vnni.h"
 
 namespace pocketuni {
 namespace {
@@ -14,6 +14,7 @@ constexpr int kFewest = 4;   // rows: of fewer, reading the weights is what take
 constexpr int kBlock = 128;  // rows: they stay in L2 with the weights they meet
 constexpr int kNearBytes = 1 << 19;
 constexpr int kTogether = 4;  // rows that leave at once
+constexpr int kAhead = 4096;  // bytes
 
 // What `ldtilecfg` reads.
 struct alignas(64) TileShapes {
@@ -153,9 +154,19 @@ void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, cons
   _tile_release();
 }
 
+// CPUs with AMX fetch too little ahead of a row that meets weights from memory.
+void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
+             const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  if (rows != 1) return gemm_i4_avx512vnni(x, rows, k, tiles, scales, n, e, y, y_stride);
+  sweep<Int4Gemm<kAhead>, 1, 1>({x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
+}
+
 }  // namespace
 
-void fill_gemm_amx(Kernels* kernels) { kernels->gemm_i8 = gemm_i8; }
+void fill_gemm_amx(Kernels* kernels) {
+  kernels->gemm_i8 = gemm_i8;
+  kernels->gemm_i4 = gemm_i4;
+}
 
 }  // namespace pocketuni
 #endif

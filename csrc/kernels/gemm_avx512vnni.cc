@@ -1,8 +1,8 @@
 // AVX-512 with VNNI. A panel is one register of outputs; tiles of 6 rows x 4 panels keep 24 accumulators, 4 weights and
 // a broadcast in the 32 registers and need 10 loads for 24 products (two of each a cycle).
 #if defined(__x86_64__)
-#include "finish_avx512vnni.h"
 #include "gemm.h"
+#include "int4_avx512vnni.h"
 
 namespace pocketuni {
 namespace {
@@ -115,60 +115,6 @@ struct Int8Gemm {
   }
 };
 
-// One panel wide: a group's 8 unpacked registers serve up to 16 rows, whose float accumulators take 16 more.
-struct Int4Gemm {
-  static constexpr int kRows = 16, kPanels = 1, kGemvPanels = 1;
-  const QuantizedRows* x;
-  int k;
-  const uint8_t* tiles;
-  const uint16_t* scales;
-  Output out;
-
-  template <int R, int P>
-  void tile(int row, int panel, int cols) const {
-    const ptrdiff_t groups = (k + kGroup - 1) / kGroup, q_stride = x->q_stride, sum_stride = q_stride / kGroup;
-    const int8_t* a = x->q + row * q_stride;
-    const int32_t* sums = x->sum + row * sum_stride;
-    const __m512i mask = _mm512_set1_epi8(15);
-    __m512 acc[R][P];
-    PU_UNROLL
-    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = _mm512_setzero_ps();
-    for (ptrdiff_t g = 0; g < groups; ++g) {
-      PU_UNROLL
-      for (int p = 0; p < P; ++p) {
-        const ptrdiff_t block = (panel + p) * groups + g;
-        const uint8_t* w = tiles + block * 256;
-        __m512i low[4], high[4];
-        PU_UNROLL
-        for (int v = 0; v < 4; ++v) {
-          const __m512i bytes = _mm512_loadu_si512(w + v * 64);
-          low[v] = _mm512_and_si512(bytes, mask);
-          high[v] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
-        }
-        const __m512 scale =
-            _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales + block * kPanel)));
-        PU_UNROLL
-        for (int r = 0; r < R; ++r) {
-          const int8_t* values = a + r * q_stride + g * kGroup;
-          // One chain: the rows and groups beside it hide its latency, and a second one would cost an addition.
-          __m512i sum = _mm512_set1_epi32(-8 * sums[r * sum_stride + g]);
-          PU_UNROLL
-          for (int v = 0; v < 4; ++v) {
-            add_dot(sum, low[v], broadcast_quad(values + v * 4));
-            add_dot(sum, high[v], broadcast_quad(values + 16 + v * 4));
-          }
-          acc[r][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, acc[r][p]);
-        }
-      }
-    }
-    PU_UNROLL
-    for (int i = 0; i < R * P; ++i) {
-      acc[i / P][i % P] = _mm512_mul_ps(acc[i / P][i % P], _mm512_set1_ps(x->scale[row + i / P]));
-    }
-    pass_tile(out, acc, row, panel, cols);
-  }
-};
-
 void gemm_f32(const float* x, ptrdiff_t x_stride, int rows, int k, const float* tiles, int n, const Epilogue* e,
               float* y, ptrdiff_t y_stride) {
   for_each_tile(FloatGemm<float>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx512}}, rows, n);
@@ -177,11 +123,6 @@ void gemm_f32(const float* x, ptrdiff_t x_stride, int rows, int k, const float* 
 void gemm_f16(const float* x, ptrdiff_t x_stride, int rows, int k, const uint16_t* tiles, int n, const Epilogue* e,
               float* y, ptrdiff_t y_stride) {
   for_each_tile(FloatGemm<uint16_t>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx512}}, rows, n);
-}
-
-void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
-             const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  for_each_tile(Int4Gemm{x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
 }
 
 }  // namespace
@@ -208,13 +149,18 @@ void gemm_i8_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* 
   }
 }
 
+void gemm_i4_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
+                        const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  for_each_tile(Int4Gemm<0>{x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
+}
+
 void fill_gemm_avx512vnni(Kernels* kernels) {
   fill_quantize_avx512vnni(kernels);
   fill_conv_avx512vnni(kernels);
   kernels->gemm_f32 = gemm_f32;
   kernels->gemm_f16 = gemm_f16;
   kernels->gemm_i8 = gemm_i8_avx512vnni;
-  kernels->gemm_i4 = gemm_i4;
+  kernels->gemm_i4 = gemm_i4_avx512vnni;
 }
 
 }  // namespace pocketuni
