@@ -92,7 +92,7 @@ def test_the_interpreter_may_end_during_a_stream(daemon):
 def test_interrupts_end_speech_at_the_next_chunk():
     program = """
         import signal, sys, time
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and hand that on
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs hand on that they ignore it
         try:
             print("begins", flush=True)
             for chunk in model.stream(itertools.repeat(text)):

@@ -1,5 +1,7 @@
 """The ONNX importer against ONNX Runtime: single operators by opset, exported encoders, broken and hostile files."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx_cases import CASES, Case  # noqa: E402
 from pocketuni_tools.evaluate import evaluate  # noqa: E402
 from pocketuni_tools.import_onnx import import_onnx  # noqa: E402
+from pocketuni_tools.import_onnx_file import import_onnx_file  # noqa: E402
 from pocketuni_tools.ir import UnsupportedOp  # noqa: E402
 from pocketuni_tools.onnx_sizes import Size, Undecided, broadcast, compute, settle, sizes_array  # noqa: E402
 from pocketuni_tools.writer import write_model  # noqa: E402
@@ -278,6 +281,18 @@ def test_inputs_may_be_fixed():
     np.testing.assert_array_equal(y, np.full((2, 4), 2.5))
     with pytest.raises(ValueError, match="no input 'q' to give a value to; inputs: x, z"):
         import_onnx(model, fixed={"q": np.array(1)})
+
+
+@pytest.mark.parametrize("absent", [(), ("onnxruntime",)])
+def test_fixed_inputs_reach_the_reference_in_their_own_type(absent, tmp_path, monkeypatch):
+    """With ONNX Runtime, and without it by ONNX's own evaluator, which compares no floats with integers."""
+    for package in absent:
+        monkeypatch.setitem(sys.modules, package, None)
+    model = simple("e = Equal(r, sixteen)\ny = Where(e, x, zero)", "x:f[n,4], r:i[]", sixteen=[16], zero=[0.0])
+    onnx.save(model, tmp_path / "model.onnx")
+    source = import_onnx_file(tmp_path / "model.onnx", fixed={"r": np.array(16.0)})
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    np.testing.assert_array_equal(next(iter(source.towers[0].reference({"x": x}).values())), x)
 
 
 def test_too_many_dimensions_and_texts_are_refused():

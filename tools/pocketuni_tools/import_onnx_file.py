@@ -40,6 +40,9 @@ def reference_of(
     path: Path, graph: Graph, fixed: Mapping[str, np.ndarray], carried: str | None
 ) -> Callable[[Feed], Outputs] | None:
     """Runs the file with ONNX Runtime, else with ONNX's own evaluator."""
+    from onnx import load
+    from onnx.helper import tensor_dtype_to_np_dtype
+
     names = list(graph.outputs) if carried is None else list(graph.outputs)[:-1]
     try:
         import onnxruntime
@@ -48,17 +51,16 @@ def reference_of(
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         sources = [output.name for output in session.get_outputs()]
-        dtypes = {item.name: np.float32 if item.type == "tensor(float)" else np.int64 for item in session.get_inputs()}
         run = session.run
     except ImportError:
         from onnx.reference import ReferenceEvaluator
 
         evaluator = ReferenceEvaluator(str(path))
         sources, run = list(evaluator.output_names), evaluator.run
-        dtypes = {}
     if len(sources) != len(names):
         return None
-    constants = {item: np.asarray(value, dtypes.get(item)) for item, value in fixed.items()}
+    kinds = {item.name: item.type.tensor_type.elem_type for item in load(path, load_external_data=False).graph.input}
+    constants = {item: np.asarray(value, tensor_dtype_to_np_dtype(kinds[item])) for item, value in fixed.items()}
 
     def outputs(feed: Feed) -> Outputs:
         given = {**feed, **constants}
