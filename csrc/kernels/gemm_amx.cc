@@ -10,11 +10,13 @@ namespace pocketuni {
 namespace {
 
 constexpr int kHeight = 16, kTileBytes = 64;
-constexpr int kFewest = 4;   // rows: of fewer, reading the weights is what takes time
+constexpr int kFewest = 4;  // rows: of fewer, reading the weights is what takes time
+constexpr int kFewestInt4 = 10;
 constexpr int kBlock = 128;  // rows: they stay in L2 with the weights they meet
 constexpr int kNearBytes = 1 << 19;
-constexpr int kTogether = 4;  // rows that leave at once
-constexpr int kAhead = 4096;  // bytes
+constexpr int kTogether = 4;         // rows that leave at once
+constexpr int kAhead = 4096;         // bytes
+constexpr int kFewestFar = 1 << 17;  // bytes of weights, of one part of them, that may lie in memory
 
 // What `ldtilecfg` reads.
 struct alignas(64) TileShapes {
@@ -22,8 +24,8 @@ struct alignas(64) TileShapes {
   uint16_t bytes[16] = {};
   uint8_t rows[16] = {};
 
-  void set(int tile, int height) {
-    bytes[tile] = kTileBytes;
+  void set(int tile, int height, int width = kTileBytes) {
+    bytes[tile] = static_cast<uint16_t>(width);
     rows[tile] = static_cast<uint8_t>(height);
   }
 };
@@ -143,22 +145,138 @@ void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, cons
   int32_t start[kBlock];
   for (int row = 0; row < rows; row += kBlock) {
     const int count = rows - row < kBlock ? rows - row : kBlock;
-    const QuantizedRows block{x->q + row * x->q_stride, x->q_stride, x->scale + row,
-                              x->sum + row * (x->q_stride / kGroup)};
+    const QuantizedRows block = part_of(*x, row);
+    const Epilogue epilogue = part_of(*e, row);
     for (int r = 0; r < count; ++r) start[r] = -128 * row_sum(block, r, k);
-    Epilogue epilogue = *e;
-    if (e->residual != nullptr) epilogue.residual += row * e->residual_stride;
     const Output out{&epilogue, y + row * y_stride, y_stride, act_row_avx512};
     TileGemm{&block, k, tiles, scales, out, start}.run(count, n);
   }
   _tile_release();
 }
 
-// CPUs with AMX fetch too little ahead of a row that meets weights from memory.
+// Weights of int4: tiles are half as deep, since each group of 32 inputs has its scale. Groups of a panel are unpacked
+// some at a time, for all rows of a block.
+struct TileInt4 {
+  static constexpr int kGroups = 32;  // unpacked at once: 16 KiB
+  static constexpr int kDepth = 8;    // quads of a group
+  const QuantizedRows* x;
+  int k;
+  const uint8_t* tiles;
+  const uint16_t* scales;
+  Output out;
+
+  // Tiles 0 .. 3: sums of a group each; 4: rows; 6: weights.
+  static void shape(int count) {
+    TileShapes shapes;
+    for (int t : {0, 1, 2, 3}) shapes.set(t, count);
+    shapes.set(4, count, kGroup);
+    shapes.set(6, kDepth);
+    _tile_loadconfig(&shapes);
+  }
+
+  static void unpack(const uint8_t* w, int groups, int8_t* to) {
+    const __m512i mask = _mm512_set1_epi8(15), bias = _mm512_set1_epi8(8);
+    for (int i = 0; i < groups * 4; ++i, w += 64) {
+      const __m512i bytes = _mm512_loadu_si512(w), high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
+      int8_t* quad = to + (i / 4 * kDepth + i % 4) * 64;
+      _mm512_store_si512(quad, _mm512_sub_epi8(_mm512_and_si512(bytes, mask), bias));
+      _mm512_store_si512(quad + 4 * 64, _mm512_sub_epi8(high, bias));
+    }
+  }
+
+  // Adds to 16 rows of sums what N groups give, in their order.
+  template <int N>
+  PU_INLINE static void add(const int8_t* a, ptrdiff_t stride, const int8_t* w, const uint16_t* scale, int32_t* sums,
+                            __m512 (&acc)[kHeight]) {
+#define PU_GROUP(t)                          \
+  if constexpr (N > t) {                     \
+    _tile_zero(t);                           \
+    _tile_loadd(4, a + t * kGroup, stride);  \
+    _tile_loadd(6, w + t * kDepth * 64, 64); \
+    _tile_dpbssd(t, 4, 6);                   \
+    _tile_stored(t, sums + t * 256, 64);     \
+  }
+    PU_GROUP(0);
+    PU_GROUP(1);
+    PU_GROUP(2);
+    PU_GROUP(3);
+#undef PU_GROUP
+    PU_UNROLL
+    for (int g = 0; g < N; ++g) {
+      const __m512 by = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scale + g * kPanel)));
+      PU_UNROLL
+      for (int r = 0; r < kHeight; ++r) {
+        acc[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + (g * kHeight + r) * kPanel)), by, acc[r]);
+      }
+    }
+  }
+
+  // `groups` groups of the rows of a tile. `total` [16][16]: the sums so far.
+  void add_groups(const int8_t* a, const int8_t* w, const uint16_t* scale, int groups, int32_t* sums,
+                  float* total) const {
+    __m512 acc[kHeight];
+    PU_UNROLL
+    for (int r = 0; r < kHeight; ++r) acc[r] = _mm512_load_ps(total + r * kPanel);
+    int g = 0;
+    for (; g + 4 <= groups; g += 4) {
+      add<4>(a + g * kGroup, x->q_stride, w + g * kDepth * 64, scale + g * kPanel, sums, acc);
+    }
+    for (; g < groups; ++g) add<1>(a + g * kGroup, x->q_stride, w + g * kDepth * 64, scale + g * kPanel, sums, acc);
+    PU_UNROLL
+    for (int r = 0; r < kHeight; ++r) _mm512_store_ps(total + r * kPanel, acc[r]);
+  }
+
+  template <int R>
+  void leave_rows(const float* total, int row, int panel, int cols) const {
+    __m512 acc[R][1];
+    PU_UNROLL
+    for (int r = 0; r < R; ++r)
+      acc[r][0] = _mm512_mul_ps(_mm512_load_ps(total + r * kPanel), _mm512_set1_ps(x->scale[row + r]));
+    pass_tile(out, acc, row, panel, cols);
+  }
+
+  void run(int rows, int n) const {
+    alignas(64) int8_t unpacked[kGroups * kDepth * 64];
+    alignas(64) int32_t sums[4 * kHeight * kPanel] = {};  // rows that are not there give what is not used
+    alignas(64) float total[kBlock * kPanel];
+    const int groups = (k + kGroup - 1) / kGroup;
+    int shaped = 0;
+    for (int panel = 0; panel * kPanel < n; ++panel) {
+      for (int i = 0; i < kBlock * kPanel; ++i) total[i] = 0.0f;
+      for (int first = 0; first < groups; first += kGroups) {
+        const int count = groups - first < kGroups ? groups - first : kGroups;
+        const ptrdiff_t block = static_cast<ptrdiff_t>(panel) * groups + first;
+        unpack(tiles + block * 256, count, unpacked);
+        for (int row = 0; row < rows; row += kHeight) {
+          const int height = rows - row < kHeight ? rows - row : kHeight;
+          if (height != shaped) shape(shaped = height);
+          add_groups(x->q + row * x->q_stride + first * kGroup, unpacked, scales + block * kPanel, count, sums,
+                     total + row * kPanel);
+        }
+      }
+      const int cols = n - panel * kPanel < kPanel ? n - panel * kPanel : kPanel;
+      int row = 0;
+      for (; row + kTogether <= rows; row += kTogether) leave_rows<kTogether>(total + row * kPanel, row, panel, cols);
+      for (; row < rows; ++row) leave_rows<1>(total + row * kPanel, row, panel, cols);
+    }
+  }
+};
+
 void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
              const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  if (rows != 1) return gemm_i4_avx512vnni(x, rows, k, tiles, scales, n, e, y, y_stride);
-  sweep<Int4Gemm<kAhead>, 1, 1>({x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
+  // CPUs with AMX fetch too little ahead of a row that meets weights from memory.
+  if (rows == 1 && static_cast<ptrdiff_t>(n) * k / 2 > kFewestFar) {
+    return sweep<Int4Gemm<kAhead>, 1, 1>({x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
+  }
+  if (rows < kFewestInt4) return gemm_i4_avx512vnni(x, rows, k, tiles, scales, n, e, y, y_stride);
+  for (int row = 0; row < rows; row += kBlock) {
+    const int count = rows - row < kBlock ? rows - row : kBlock;
+    const QuantizedRows block = part_of(*x, row);
+    const Epilogue epilogue = part_of(*e, row);
+    const Output out{&epilogue, y + row * y_stride, y_stride, act_row_avx512};
+    TileInt4{&block, k, tiles, scales, out}.run(count, n);
+  }
+  _tile_release();
 }
 
 }  // namespace

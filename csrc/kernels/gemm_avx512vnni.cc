@@ -133,11 +133,9 @@ void gemm_i8_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* 
   int32_t start[kBlock];
   for (int row = 0; row < rows; row += kBlock) {
     const int count = rows - row < kBlock ? rows - row : kBlock;
-    const QuantizedRows block{x->q + row * x->q_stride, x->q_stride, x->scale + row,
-                              x->sum + row * (x->q_stride / kGroup)};
+    const QuantizedRows block = part_of(*x, row);
+    const Epilogue epilogue = part_of(*e, row);
     for (int r = 0; r < count; ++r) start[r] = -128 * row_sum(block, r, k);
-    Epilogue epilogue = *e;
-    if (e->residual != nullptr) epilogue.residual += row * e->residual_stride;
     const Int8Gemm op{&block, k, tiles, scales, {&epilogue, y + row * y_stride, y_stride, act_row_avx512}, start};
     if (rows == 1 && static_cast<ptrdiff_t>(n) * k > kFarBytes) {
       sweep<Int8Gemm, 1, 1>(op, 1, n);

@@ -34,6 +34,15 @@ inline int32_t row_sum(const QuantizedRows& x, ptrdiff_t row, int k) {
   return total;
 }
 
+// Rows from `row` on, and what happens to them.
+inline QuantizedRows part_of(const QuantizedRows& x, ptrdiff_t row) {
+  return {x.q + row * x.q_stride, x.q_stride, x.scale + row, x.sum + row * (x.q_stride / kGroup)};
+}
+inline Epilogue part_of(Epilogue e, ptrdiff_t row) {
+  if (e.residual != nullptr) e.residual += row * e.residual_stride;
+  return e;
+}
+
 struct Output {
   const Epilogue* epilogue;
   float* y;
