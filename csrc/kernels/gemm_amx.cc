@@ -132,7 +132,7 @@ struct TileGemm {
 
   // How many outputs, in whole pairs of panels, have weights that L2 holds.
   int weights_at_once() const {
-    const int pairs = kNearBytes / (2 * kPanel * k);
+    const int pairs = kNearBytes / (2 * kPanel) / k;
     return 2 * kPanel * (pairs > 1 ? pairs : 1);
   }
 };
@@ -230,8 +230,9 @@ struct TileInt4 {
   void leave_rows(const float* total, int row, int panel, int cols) const {
     __m512 acc[R][1];
     PU_UNROLL
-    for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r) {
       acc[r][0] = _mm512_mul_ps(_mm512_load_ps(total + r * kPanel), _mm512_set1_ps(x->scale[row + r]));
+    }
     pass_tile(out, acc, row, panel, cols);
   }
 
