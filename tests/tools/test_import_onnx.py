@@ -10,11 +10,13 @@ ort = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx_cases import CASES, Case  # noqa: E402
+from pocketuni_tools.convert import convert  # noqa: E402
 from pocketuni_tools.evaluate import evaluate  # noqa: E402
 from pocketuni_tools.import_onnx import import_onnx  # noqa: E402
 from pocketuni_tools.import_onnx_file import import_onnx_file  # noqa: E402
 from pocketuni_tools.ir import UnsupportedOp  # noqa: E402
 from pocketuni_tools.onnx_sizes import Size, Undecided, broadcast, compute, settle, sizes_array  # noqa: E402
+from pocketuni_tools.report import text  # noqa: E402
 from pocketuni_tools.writer import write_model  # noqa: E402
 
 try:
@@ -293,6 +295,14 @@ def test_fixed_inputs_reach_the_reference_in_their_own_type(absent, tmp_path, mo
     source = import_onnx_file(tmp_path / "model.onnx", fixed={"r": np.array(16.0)})
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
     np.testing.assert_array_equal(next(iter(source.towers[0].reference({"x": x}).values())), x)
+
+
+def test_what_the_evaluator_cannot_run_is_converted_and_not_compared(tmp_path, monkeypatch):
+    """ONNX's own knows none of ONNX Runtime's operators."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    onnx.save(simple("y = com.microsoft.QuickGelu<alpha=1.702>(x)"), tmp_path / "model.onnx")
+    report = convert(import_onnx_file(tmp_path / "model.onnx"), tmp_path / "model.puni", "fp32")
+    assert "main: not compared" in text(report) and (tmp_path / "model.puni").exists()
 
 
 def test_too_many_dimensions_and_texts_are_refused():

@@ -14,13 +14,17 @@ Feed = Mapping[str, np.ndarray]  # one run's inputs by name
 Outputs = Mapping[str, np.ndarray]
 
 
+class Unrunnable(Exception):
+    """The source framework, as it is installed here, cannot run a tower."""
+
+
 @dataclass
 class Tower:
     """One graph with what belongs to it.
 
     feeds: inputs for calibration, as real as possible; they decide how weights are rounded.
     checks: inputs for the report and for choosing precisions; other ones than `feeds` where there is a choice.
-    reference: runs the source framework on one feed; None where it cannot be run.
+    reference: runs the source framework on one feed; None where it cannot be run, `Unrunnable` where that shows late.
     """
 
     graph: Graph
