@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 for package in ("scipy", "soundfile", "tqdm", "matplotlib", "onnxruntime"):
     pytest.importorskip(package, reason=f"training needs {package}")
 
-from distill import cloning_towers, export_vocoder, restore, speaker_graph, train_pitch, vocoder  # noqa: E402
+from distill import blend, cloning_towers, export_vocoder, restore, speaker_graph, train_pitch, vocoder  # noqa: E402
 from distill.acoustic import Acoustic, Shape  # noqa: E402
 from distill.acoustic_graph import decoder_graph, encoder_graph  # noqa: E402
 from distill.activity import ActivityTower  # noqa: E402
@@ -64,6 +64,16 @@ def test_the_acoustic_student_comes_back(networks, file):
         torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4)
     inputs = torch.randn(1, 9, 192), torch.randn(1, 9, 3), torch.randn(1, 9, 3), speaker, mask
     torch.testing.assert_close(found.decoder(*inputs), acoustic.decoder(*inputs), rtol=1e-4, atol=1e-3)
+
+
+def test_a_blend_lies_between(networks, file):
+    first, second = networks[0], shaken(restore.acoustic_of(file, MEAN, DEVIATION), 8)
+    made = blend.blend(first, second, 0.25)
+    for name, mine in made.state_dict().items():
+        a, b = first.state_dict()[name], second.state_dict()[name]
+        torch.testing.assert_close(mine, 0.75 * a + 0.25 * b)
+    with pytest.raises(ValueError, match="one shape"):
+        blend.blend(first, Acoustic(Shape()), 0.5)
 
 
 def test_other_bands_change_nothing_but_what_is_normalized(networks, file):

@@ -203,7 +203,10 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
         spelled, lexicon = pronunciation(options.work / "g2p")
         chosen, blobs = chosen + spelled, blobs | lexicon
     packed = quantize(chosen)
-    report = describe([tower for tower, _ in chosen], packed, "int8")
+    graphs = [tower.graph for tower, _ in chosen]
+    if kept is not None:
+        graphs, packed = graphs + kept.towers, packed | kept.packed
+    report = describe([Tower(graph) for graph in graphs], packed, "int8")
     report["outputs"] = compare(towers, packed)
     errors = verify(report["outputs"], towers)
     meta = {
@@ -215,10 +218,9 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
         "report": report,
     }
     rest = {name: p for _, precisions in chosen for name, p in precisions.items() if name not in packed}
-    graphs = [tower.graph for tower, _ in chosen]
     if kept is not None:
-        graphs, packed = graphs + kept.towers, packed | kept.packed
-        report["kept"] = kept.meta["report"]
+        known = kept.meta["report"]["outputs"]
+        report["outputs"] |= {graph.name: known[graph.name] for graph in kept.towers if graph.name in known}
     write_model(options.out, graphs, precisions=rest, meta=meta, blobs=blobs, packed=packed)
     return {"bytes": options.out.stat().st_size, "errors": {name: round(error, 4) for name, error in errors.items()}}
 
