@@ -103,7 +103,9 @@ def limits_table(found: dict[str, Any]) -> str:
             share = value / found[f"read_gb_s_{number}"]
             lines.append(f"| int4 product of a row, 14336 x 4096, threads: {number} | {value} GB/s | {share:.0%} |")
         elif kind == "int8_gemm_gops":
-            shares = [f"{value / limit:.0%} of {name}'" for name, limit in (("vectors", peak), ("tiles", tiles)) if limit]
+            shares = [
+                f"{value / limit:.0%} of {name}'" for name, limit in (("vectors", peak), ("tiles", tiles)) if limit
+            ]
             share = ", ".join(shares)
             lines.append(f"| int8 product of {number} rows, 1024 x 1024, one thread | {value} GOP/s | {share} |")
     return "\n".join(lines)
