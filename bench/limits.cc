@@ -78,29 +78,29 @@ void dots() { LOOP("vpdpbusd", "zmm"); }
 void multiply_adds_512() { LOOP("vfmadd231ps", "zmm"); }
 void multiply_adds_256() { LOOP("vfmadd231ps", "ymm"); }
 
+#define TILES __attribute__((target("amx-tile,amx-int8")))
+constexpr long kTileRounds = 10'000;
+
 // Four products of tiles that do not wait for each other, all 16 x 64 by 64 x 16.
-__attribute__((target("amx-tile,amx-int8"))) double tile_gops() {
-  constexpr long kRounds = 10'000;
+TILES void multiply_tiles() {
+  for (long i = 0; i < kTileRounds; ++i) {
+    _tile_dpbsud(0, 4, 6);
+    _tile_dpbsud(1, 4, 7);
+    _tile_dpbsud(2, 5, 6);
+    _tile_dpbsud(3, 5, 7);
+  }
+}
+
+TILES double tile_gops() {
   alignas(64) uint8_t shapes[64] = {1};
   for (int tile = 0; tile < 8; ++tile) {
     shapes[16 + 2 * tile] = 64;
     shapes[48 + tile] = 16;
   }
-  _tile_loadconfig(shapes);
-  _tile_zero(4);
-  _tile_zero(5);
-  _tile_zero(6);
-  _tile_zero(7);
-  const double seconds = best_seconds(200, [] {
-    for (long i = 0; i < kRounds; ++i) {
-      _tile_dpbsud(0, 4, 6);
-      _tile_dpbsud(1, 4, 7);
-      _tile_dpbsud(2, 5, 6);
-      _tile_dpbsud(3, 5, 7);
-    }
-  });
+  _tile_loadconfig(shapes);  // all tiles are zeros then
+  const double seconds = best_seconds(200, multiply_tiles);
   _tile_release();
-  return 2.0 * 16 * 64 * 16 * 4 * kRounds / seconds * 1e-9;
+  return 2.0 * 16 * 64 * 16 * 4 * kTileRounds / seconds * 1e-9;
 }
 
 void print_peaks(const Kernels& kernels) {
