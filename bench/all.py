@@ -64,7 +64,7 @@ def tables(markdown: str) -> list[list[Row]]:
         if names is None:
             names = cells
             found.append([])
-        elif set(line) > set("|-"):
+        elif set(line) - set("|-"):
             found[-1].append(dict(zip(names, cells, strict=False)))
     return found
 
@@ -186,10 +186,11 @@ def main() -> int:
             page.append(f"Not measured: see `{name}.log`.")
             continue
         page.append(printed)
+        (args.out / "bench.md").write_text("\n\n".join(page) + "\n")  # what is measured outlives an interruption
+        (args.out / "bench.json").write_text(json.dumps(figures, indent=1))
         if name in PLOTS:
             page.append(f"![]({save_plot(name, figures[name][0], args.out)})")
     (args.out / "bench.md").write_text("\n\n".join(page) + "\n")
-    (args.out / "bench.json").write_text(json.dumps(figures, indent=1))
     print("\n\n".join(page))
     for name in failed:
         print(f"bench: {name} failed; {args.out / name}.log says why", file=sys.stderr)
