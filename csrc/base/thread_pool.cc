@@ -102,8 +102,8 @@ struct ThreadPool::Shared {
 
   explicit Shared(int threads) : ranges(static_cast<size_t>(threads)) {}
 
-  /// Publishes a job; nothing of the one before is left.
-  void publish(int count) {
+  /// Publishes a job and returns its number; nothing of the one before is left.
+  uint32_t publish(int count) {
     const int threads = static_cast<int>(ranges.size()), share = count / threads, larger = count % threads;
     const uint32_t number = job.load() + 1;
     pending.store(count, std::memory_order_relaxed);
@@ -114,6 +114,7 @@ struct ThreadPool::Shared {
       range.ticket.store(static_cast<uint64_t>(number) << 32 | static_cast<uint32_t>(size), std::memory_order_release);
     }
     job.store(number);
+    return number;
   }
 
   /// Claims and runs indices of a range until none is left or the job is over; returns how many.
@@ -227,9 +228,9 @@ void ThreadPool::run(int count, void (*task)(void* context, int index, int threa
   Shared& shared = *shared_;
   shared.task = task;
   shared.context = context;
-  shared.publish(count);
+  const uint32_t number = shared.publish(count);
   shared.wake(std::min(count, size_) - 1);
-  shared.work_on(shared.job.load(), 0);
+  shared.work_on(number, 0);
   shared.wait_for_workers();
 }
 

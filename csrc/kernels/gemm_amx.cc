@@ -12,7 +12,6 @@ namespace {
 constexpr int kHeight = 16, kTileBytes = 64;
 constexpr int kFewest = 4;  // rows: of fewer, reading the weights is what takes time
 constexpr int kFewestInt4 = 10;
-constexpr int kBlock = 128;  // rows: they stay in L2 with the weights they meet
 constexpr int kNearBytes = 1 << 19;
 constexpr int kTogether = 4;         // rows that leave at once
 constexpr int kAhead = 4096;         // bytes
@@ -142,15 +141,11 @@ void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, cons
   if (rows < kFewest || k % kTileBytes != 0) {
     return gemm_i8_avx512vnni(x, rows, k, tiles, scales, n, e, y, y_stride);
   }
-  int32_t start[kBlock];
-  for (int row = 0; row < rows; row += kBlock) {
-    const int count = rows - row < kBlock ? rows - row : kBlock;
-    const QuantizedRows block = part_of(*x, row);
-    const Epilogue epilogue = part_of(*e, row);
+  int32_t start[kBlockRows];
+  for_row_blocks(*x, rows, *e, y, y_stride, act_row_avx512, [&](const QuantizedRows& block, int count, Output out) {
     for (int r = 0; r < count; ++r) start[r] = -128 * row_sum(block, r, k);
-    const Output out{&epilogue, y + row * y_stride, y_stride, act_row_avx512};
     TileGemm{&block, k, tiles, scales, out, start}.run(count, n);
-  }
+  });
   _tile_release();
 }
 
@@ -239,11 +234,11 @@ struct TileInt4 {
   void run(int rows, int n) const {
     alignas(64) int8_t unpacked[kGroups * kDepth * 64];
     alignas(64) int32_t sums[4 * kHeight * kPanel] = {};  // rows that are not there give what is not used
-    alignas(64) float total[kBlock * kPanel];
+    alignas(64) float total[kBlockRows * kPanel];
     const int groups = (k + kGroup - 1) / kGroup;
     int shaped = 0;
     for (int panel = 0; panel * kPanel < n; ++panel) {
-      for (int i = 0; i < kBlock * kPanel; ++i) total[i] = 0.0f;
+      for (int i = 0; i < (rows + kHeight - 1) / kHeight * kHeight * kPanel; ++i) total[i] = 0.0f;
       for (int first = 0; first < groups; first += kGroups) {
         const int count = groups - first < kGroups ? groups - first : kGroups;
         const ptrdiff_t block = static_cast<ptrdiff_t>(panel) * groups + first;
@@ -270,13 +265,9 @@ void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, cons
     return sweep<Int4Gemm<kAhead>, 1, 1>({x, k, tiles, scales, {e, y, y_stride, act_row_avx512}}, rows, n);
   }
   if (rows < kFewestInt4) return gemm_i4_avx512vnni(x, rows, k, tiles, scales, n, e, y, y_stride);
-  for (int row = 0; row < rows; row += kBlock) {
-    const int count = rows - row < kBlock ? rows - row : kBlock;
-    const QuantizedRows block = part_of(*x, row);
-    const Epilogue epilogue = part_of(*e, row);
-    const Output out{&epilogue, y + row * y_stride, y_stride, act_row_avx512};
+  for_row_blocks(*x, rows, *e, y, y_stride, act_row_avx512, [&](const QuantizedRows& block, int count, Output out) {
     TileInt4{&block, k, tiles, scales, out}.run(count, n);
-  }
+  });
   _tile_release();
 }
 

@@ -129,14 +129,10 @@ void gemm_f16(const float* x, ptrdiff_t x_stride, int rows, int k, const uint16_
 
 void gemm_i8_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
                         const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  constexpr int kBlock = 128;  // rows: they stay in L2 with the weights they meet
-  int32_t start[kBlock];
-  for (int row = 0; row < rows; row += kBlock) {
-    const int count = rows - row < kBlock ? rows - row : kBlock;
-    const QuantizedRows block = part_of(*x, row);
-    const Epilogue epilogue = part_of(*e, row);
+  int32_t start[kBlockRows];
+  for_row_blocks(*x, rows, *e, y, y_stride, act_row_avx512, [&](const QuantizedRows& block, int count, Output out) {
     for (int r = 0; r < count; ++r) start[r] = -128 * row_sum(block, r, k);
-    const Int8Gemm op{&block, k, tiles, scales, {&epilogue, y + row * y_stride, y_stride, act_row_avx512}, start};
+    const Int8Gemm op{&block, k, tiles, scales, out, start};
     if (rows == 1 && static_cast<ptrdiff_t>(n) * k > kFarBytes) {
       sweep<Int8Gemm, 1, 1>(op, 1, n);
     } else if (count > 1 && k <= kShort) {
@@ -144,7 +140,7 @@ void gemm_i8_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* 
     } else {
       for_each_tile(op, count, n);
     }
-  }
+  });
 }
 
 void gemm_i4_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,

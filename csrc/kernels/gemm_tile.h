@@ -34,15 +34,6 @@ inline int32_t row_sum(const QuantizedRows& x, ptrdiff_t row, int k) {
   return total;
 }
 
-// Rows from `row` on, and what happens to them.
-inline QuantizedRows part_of(const QuantizedRows& x, ptrdiff_t row) {
-  return {x.q + row * x.q_stride, x.q_stride, x.scale + row, x.sum + row * (x.q_stride / kGroup)};
-}
-inline Epilogue part_of(Epilogue e, ptrdiff_t row) {
-  if (e.residual != nullptr) e.residual += row * e.residual_stride;
-  return e;
-}
-
 struct Output {
   const Epilogue* epilogue;
   float* y;
@@ -53,6 +44,20 @@ struct Output {
   /// An activation that is more than one instruction on registers.
   bool curved() const { return !plain() && epilogue->activation != Activation::kRelu; }
 };
+
+// Calls body(rows of x, how many, their output) for blocks of rows that stay in L2 with the weights they meet.
+constexpr int kBlockRows = 128;
+template <class F>
+inline void for_row_blocks(const QuantizedRows& x, int rows, const Epilogue& e, float* y, ptrdiff_t y_stride,
+                           ActRow act_row, F body) {
+  for (ptrdiff_t row = 0; row < rows; row += kBlockRows) {
+    const QuantizedRows block{x.q + row * x.q_stride, x.q_stride, x.scale + row, x.sum + row * (x.q_stride / kGroup)};
+    Epilogue epilogue = e;
+    if (e.residual != nullptr) epilogue.residual += row * e.residual_stride;
+    const int count = static_cast<int>(rows - row < kBlockRows ? rows - row : kBlockRows);
+    body(block, count, Output{&epilogue, y + row * y_stride, y_stride, act_row});
+  }
+}
 
 // The slow way out of a tile: through `tile` [rows][width] when an activation follows or a panel is partial. It reads
 // the residual just before it stores, so y may be the residual.

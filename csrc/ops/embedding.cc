@@ -38,9 +38,8 @@ class Embedding final : public Op {
       }
     }
     const int64_t width = table_->dims[1];
-    const int64_t block = std::max<int64_t>(1, 8192 / std::max<int64_t>(width, 1));
-    context.pool->parallel(static_cast<int>((count + block - 1) / block), [&](int index, int) {
-      for (int64_t i = index * block; i < std::min(count, (index + 1) * block); ++i) {
+    context.pool->parallel_parts(count, width, [&](int64_t begin, int64_t some, int) {
+      for (int64_t i = begin; i < begin + some; ++i) {
         look_up(*context.kernels, integer_at(ids, i), context.outputs[0].f32() + i * width);
       }
     });

@@ -23,7 +23,6 @@ from pocketuni_tools.writer import write_model
 
 from . import cloning_towers, export, speaker_graph, voice_space
 
-SPACE = "voice_space"  # the blob
 TEACHERS = "GE2E of Resemblyzer (Apache-2.0) for voice.speaker, silero VAD (MIT) for voice.activity"
 DATA = "LibriSpeech, LJSpeech 1.1, VCTK p239, with synthetic rooms, noise and music"
 WORST_COSINE = {"voice.speaker:features": 0.99, "voice.speaker_head:speaker": 0.999, "voice.activity:speech": 0.99}
@@ -38,7 +37,7 @@ def ge2e_space(work: Path) -> bytes:
 
 def towers_for(contents: Contents, work: Path) -> tuple[list[tuple[Tower, dict[str, str]]], bytes]:
     """The towers in the space of the file, and its name. Raises ValueError when the work folder has another space."""
-    named = contents.blobs.get(SPACE)
+    named = contents.blobs.get(voice_space.BLOB)
     if named is None or named == ge2e_space(work):
         return speaker_graph.speaker_towers(work), ge2e_space(work)
     if named != voice_space.load(work).digest():
@@ -63,20 +62,18 @@ def add(stored: Contents, work: Path, out: Path) -> dict[str, Any]:
     report["outputs"] = compare(towers, packed)
     check(report["outputs"])
     rest = {name: p for _, precisions in chosen for name, p in precisions.items() if name not in packed}
-    new = {tower.graph.name for tower in towers}
-    kept = [graph for graph in stored.towers if graph.name not in new]
-    used = {name for graph in kept for name in graph.constants}
+    kept = export.others_of(stored, towers)
     provenance = dict(stored.meta.get("provenance", {}))
     provenance["voices from recordings"] = {"data": DATA, "teachers": TEACHERS}
     stored.meta["provenance"] = provenance
     stored.meta.setdefault("reports", {})["voices from recordings"] = report
     write_model(
         out,
-        kept + [tower.graph for tower in towers],
+        kept.towers + [tower.graph for tower in towers],
         precisions=rest,
         meta=stored.meta,
-        blobs=stored.blobs | {SPACE: space},
-        packed={name: item for name, item in stored.packed.items() if name in used} | packed,
+        blobs=stored.blobs | {voice_space.BLOB: space},
+        packed=kept.packed | packed,
     )
     return report["outputs"]
 

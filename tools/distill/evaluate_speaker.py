@@ -110,7 +110,7 @@ def stored_towers(path: Path, work: Path) -> Towers:
     from . import add_towers, voice_space
 
     towers = pocketuni.Model(str(path)).towers
-    alone = read_model(path).blobs.get(add_towers.SPACE) == add_towers.ge2e_space(work)
+    alone = read_model(path).blobs.get(voice_space.BLOB) == add_towers.ge2e_space(work)
     return Towers(
         lambda mel: towers["voice.speaker"].run(mel=mel[None])["features"][0],
         lambda stats: towers["voice.speaker_head"].run(stats=stats[None])["speaker"][0],

@@ -23,7 +23,7 @@ from pocketuni_tools.report import compare, describe
 from pocketuni_tools.source import Feed, Outputs, Tower, separate_names
 from pocketuni_tools.writer import write_model
 
-from . import cloning_towers, export_vocoder, make_lexicon, train_pitch, vocoder
+from . import cloning_towers, export_vocoder, make_lexicon, train_pitch, vocoder, voice_space
 from .acoustic import Acoustic, load_acoustic, places
 from .acoustic_graph import VARIANCES, Builder, decoder_graph, encoder_graph
 from .data import Prepared, Utterance
@@ -171,13 +171,13 @@ def verify(report: Mapping[str, Mapping[str, Mapping[str, float]]], towers: list
     return found
 
 
-def others_of(path: Path, names: set[str]) -> Contents:
-    """What a finished file holds apart from the towers named so. Raises OSError or ValueError for no such file."""
-    stored = read_model(path)
-    towers = [graph for graph in stored.towers if graph.name not in names]
-    used = {name for graph in towers for name in graph.constants}
+def others_of(stored: Contents, towers: list[Tower]) -> Contents:
+    """What a finished file holds apart from towers with the names of these."""
+    names = {tower.graph.name for tower in towers}
+    graphs = [graph for graph in stored.towers if graph.name not in names]
+    used = {name for graph in graphs for name in graph.constants}
     packed = {name: item for name, item in stored.packed.items() if name in used}
-    return replace(stored, towers=towers, packed=packed)
+    return replace(stored, towers=graphs, packed=packed)
 
 
 def export(options: argparse.Namespace) -> dict[str, Any]:
@@ -190,14 +190,14 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
         options.vocoder or options.work / "vocoder/student/vocoder.pt",
         options.pitch or options.work / "vocoder/pitch.pt",
     )
-    kept = others_of(options.keep, {tower.graph.name for tower, _ in chosen}) if options.keep else None
+    kept = others_of(read_model(options.keep), [tower for tower, _ in chosen]) if options.keep else None
     if kept is not None:
-        if kept.blobs.get("voice_space", b"") != data.space.digest():
+        if kept.blobs.get(voice_space.BLOB) != data.space.digest():
             raise ValueError(f"{options.keep}: its voice space is not that of {options.work}; run prepare with --start")
         blobs |= {name: blob for name, blob in kept.blobs.items() if not name.startswith("voice/")}
     elif options.cloning:
         chosen += cloning_towers.towers(options.work)
-        blobs["voice_space"] = data.space.digest()
+        blobs[voice_space.BLOB] = data.space.digest()
     towers = [tower for tower, _ in chosen]
     if options.pronunciation and kept is None:
         spelled, lexicon = pronunciation(options.work / "g2p")

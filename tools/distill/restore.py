@@ -28,7 +28,6 @@ from .mel import MELS
 from .speaker_tower import MEL_SCALE
 from .voice_space import VoiceSpace
 
-SPACE = "voice_space"  # the blob
 SPEAKER_SCALE = SPEAKER**0.5  # acoustic_graph.py folds it into the layers that read speaker vectors
 
 
@@ -128,16 +127,15 @@ def space_of(path: Path, fitted: VoiceSpace) -> VoiceSpace:
     are, the file's tower for recordings tells.
     """
     w = Weights(path)
-    if SPACE not in w.blobs:
-        raise ValueError(f"{path}: expected a blob {SPACE!r}; is it a voice that distill.export wrote?")
-    axes = fitted.spectrum_axes
-    weight, bias = w("voice.speaker_head.told.weight")[: len(axes)], w("voice.speaker_head.told.bias")[: len(axes)]
+    if voice_space.BLOB not in w.blobs:
+        raise ValueError(f"{path}: expected a blob {voice_space.BLOB!r}; is it a voice that distill.export wrote?")
+    weight, bias = (w(f"voice.speaker_head.told.{kind}")[: voice_space.SPECTRUM] for kind in ("weight", "bias"))
     width = weight.shape[1] // 2 - MELS
     told = np.concatenate([weight[:, width : width + MELS], weight[:, 2 * width + MELS :]], axis=1)
-    axes = told * MEL_SCALE / (cloning_towers.SPECTRUM_STRETCH * voice_space.SPECTRUM_SHARE)
-    wanted = -bias / (cloning_towers.SPECTRUM_STRETCH * voice_space.SPECTRUM_SHARE)
+    stretch = cloning_towers.SPECTRUM_STRETCH * voice_space.SPECTRUM_SHARE
+    axes, wanted = told * MEL_SCALE / stretch, -bias / stretch
     mean = fitted.spectrum_mean + np.linalg.pinv(axes) @ (wanted - axes @ fitted.spectrum_mean)
-    name = np.frombuffer(w.blobs[SPACE], np.uint8)
+    name = np.frombuffer(w.blobs[voice_space.BLOB], np.uint8)
     return VoiceSpace(fitted.mean, fitted.axes, mean.astype(np.float32), axes.astype(np.float32), name)
 
 

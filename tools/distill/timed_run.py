@@ -57,7 +57,6 @@ class TimedRun:
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(model.parameters(), rate, (0.9, 0.98), weight_decay=0.02)
         self.step, self.spent_s, self.begin_s = 0, 0.0, time.monotonic()
-        self.is_new = True  # not resumed, or with the weights of a finished file alone
         self.since: dict[str, list[float]] = defaultdict(list)  # losses by name, since the last report
         self.rows: list[dict[str, float]] = []
 
@@ -86,9 +85,10 @@ class TimedRun:
         torch.save(state, partial := self.checkpoint.with_suffix(".pt.part"))
         os.replace(partial, self.checkpoint)
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
+        """Goes on from the checkpoint; False where there is none, or the weights of a finished file alone."""
         if not self.checkpoint.exists():
-            return
+            return False
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         if state["shape"] != self.shape:
             raise ValueError(f"{self.checkpoint}: shape {state['shape']}, expected {self.shape}; move it away")
@@ -96,13 +96,13 @@ class TimedRun:
             for model in (self.model, self.average):
                 model.load_state_dict(state["average"])
             print(f"starts from the weights of {self.checkpoint}", flush=True)
-            return
-        self.is_new = False
+            return False
         for name in ("model", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.step, self.spent_s, self.rows = state["step"], state["elapsed_s"], state["rows"]
         self.random.bit_generator.state = state["random"]
         print(f"resumed at step {self.step}, {self.spent_s / 60:.1f} min", flush=True)
+        return True
 
     def take_step(self, losses: dict[str, Tensor], weights: dict[str, float]) -> None:
         """One step down the weighted sum of losses. Raises FloatingPointError when the gradient is not finite."""

@@ -178,8 +178,7 @@ def main() -> None:
     print(f"{count / 1e6:.2f} M parameters, {len(corpus.training)} recordings, {len(corpus.voices)} voices", flush=True)
     hearing = likeness.Likeness(likeness.bands_of(options.work)).requires_grad_(False)
     training = SpeakerTraining(run, corpus, hearing, options.batch_frames, options.bf16)
-    run.resume()
-    if run.is_new:
+    if not run.resume():
         training.fit_head(model)
         run.average.load_state_dict(model.state_dict())
     run.run(training.losses, WEIGHTS, training.validate)

@@ -19,6 +19,7 @@ import numpy as np
 from . import pitch, speakers
 
 TEACHER, SPECTRUM, PITCH = 128, 61, 2
+BLOB = "voice_space"  # of a model file: the digest of its space
 SIZE = TEACHER + SPECTRUM + PITCH + 1
 PITCH_AT = TEACHER + SPECTRUM  # the mean of F0; behind it how much F0 moves, and the constant
 CONSTANT, LEAST_CONSTANT = 0.3, 0.05  # before division, and at least after it: else any 192 floats might mean anything

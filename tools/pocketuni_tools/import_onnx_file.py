@@ -55,23 +55,22 @@ def reference_of(
     except ImportError:
         from onnx.reference import ReferenceEvaluator
 
-        try:
-            evaluator = ReferenceEvaluator(str(path))
-        except Exception:  # it does not know every operator, and on some shapes it fails only when it runs
-            return None
-        sources = list(evaluator.output_names)
+        sources = [output.name for output in load(path, load_external_data=False).graph.output]
 
         def run(names: list[str], feed: Feed) -> list[np.ndarray]:
             try:
                 with np.errstate(all="ignore"):
-                    return evaluator.run(names, feed)
-            except Exception as error:
+                    return ReferenceEvaluator(str(path)).run(names, feed)
+            except Exception as error:  # it knows neither every operator nor every shape
                 raise Unrunnable(str(error)) from error
 
     if len(sources) != len(names):
         return None
-    kinds = {item.name: item.type.tensor_type.elem_type for item in load(path, load_external_data=False).graph.input}
-    constants = {item: np.asarray(value, tensor_dtype_to_np_dtype(kinds[item])) for item, value in fixed.items()}
+    constants = {}
+    if fixed:
+        inputs = load(path, load_external_data=False).graph.input
+        kinds = {item.name: tensor_dtype_to_np_dtype(item.type.tensor_type.elem_type) for item in inputs}
+        constants = {item: np.asarray(value, kinds[item]) for item, value in fixed.items()}
 
     def outputs(feed: Feed) -> Outputs:
         given = {**feed, **constants}
