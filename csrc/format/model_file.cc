@@ -43,36 +43,40 @@ void parse_named(const std::string& path, ModelParser&& parser) {
   }
 }
 
+#if defined(MADV_HUGEPAGE)
+/// Puts what a file holds from `offset` on over the map at `begin .. end`, in pages of its own. The map stays as it was
+/// where this fails.
+void read_over(uintptr_t begin, uintptr_t end, int file, uint64_t offset, const std::string& path) {
+  if (begin >= end) return;
+  const size_t size = end - begin;
+  void* map = ::mmap(nullptr, size + kLargePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (map == MAP_FAILED) fail_io(path, std::strerror(errno));
+  const uintptr_t start = reinterpret_cast<uintptr_t>(map);
+  const uintptr_t aligned = (start + kLargePage - 1) / kLargePage * kLargePage;
+  uint8_t* pages = reinterpret_cast<uint8_t*>(aligned);
+  ::madvise(pages, size, MADV_HUGEPAGE);  // where it is refused, pages stay small
+  const char* fault = nullptr;
+  for (size_t done = 0; fault == nullptr && done < size;) {
+    const ssize_t got = ::pread(file, pages + done, size - done, static_cast<off_t>(offset + done));
+    if (got > 0) done += static_cast<size_t>(got);
+    if (got == 0) fault = "the file became shorter while it was read";
+    if (got < 0 && errno != EINTR) fault = std::strerror(errno);
+  }
+  if (fault == nullptr) {
+    ::mprotect(pages, size, PROT_READ);
+    void* target = reinterpret_cast<void*>(begin);
+    if (::mremap(pages, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target) == MAP_FAILED) fault = std::strerror(errno);
+  }
+  if (fault != nullptr) ::munmap(pages, size);
+  if (aligned > start) ::munmap(map, aligned - start);
+  if (aligned < start + kLargePage) ::munmap(pages + size, start + kLargePage - aligned);
+  if (fault != nullptr) fail_io(path, fault);
+}
+#endif
+
 }  // namespace
 
-/// Puts `size_` bytes of a file into memory, at base_.
-void ModelFile::map(int file, Loading loading) {
-  const bool read = loading == Loading::kRead;
-  const size_t size = static_cast<size_t>(size_), spare = read ? kLargePage : 0;
-  if (size > SIZE_MAX - spare) fail_io(path_, std::strerror(EFBIG));
-  void* map = read ? ::mmap(nullptr, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                   : ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
-  if (map == MAP_FAILED) fail_io(path_, std::strerror(errno));
-  map_ = map;
-  map_size_ = size + spare;
-  uint8_t* base = static_cast<uint8_t*>(map);
-  base_ = base;
-  if (!read) return;
-  base += (kLargePage - reinterpret_cast<uintptr_t>(base) % kLargePage) % kLargePage;
-  base_ = base;
-#if defined(MADV_HUGEPAGE)
-  ::madvise(base, size, MADV_HUGEPAGE);  // where it is refused, pages stay small
-#endif
-  for (size_t done = 0; done < size;) {
-    const ssize_t got = ::pread(file, base + done, size - done, static_cast<off_t>(done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) fail_io(path_, got < 0 ? std::strerror(errno) : "the file became shorter while it was read");
-    done += static_cast<size_t>(got);
-  }
-  ::mprotect(map, map_size_, PROT_READ);
-}
-
-std::shared_ptr<const ModelFile> ModelFile::open(const std::string& path, Loading loading) {
+std::shared_ptr<const ModelFile> ModelFile::open(const std::string& path) {
   // O_NONBLOCK: opening a pipe must fail below, not wait for somebody to write.
   FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.number < 0) fail_io(path, std::strerror(errno));
@@ -85,8 +89,13 @@ std::shared_ptr<const ModelFile> ModelFile::open(const std::string& path, Loadin
   model->path_ = path;
   model->size_ = static_cast<uint64_t>(status.st_size);
   if (model->size_ > SIZE_MAX) fail_io(path, std::strerror(EFBIG));
-  if (model->size_ > 0) model->map(file.number, loading);
-  if (loading == Loading::kMap) model->mapped_file_ = file.release();
+  if (model->size_ > 0) {
+    void* map = ::mmap(nullptr, static_cast<size_t>(model->size_), PROT_READ, MAP_PRIVATE, file.number, 0);
+    if (map == MAP_FAILED) fail_io(path, std::strerror(errno));
+    model->map_ = map;
+    model->base_ = static_cast<const uint8_t*>(map);
+  }
+  model->mapped_file_ = file.release();
   parse_named(path, ModelParser(*model));
   return model;
 }
@@ -109,8 +118,39 @@ std::shared_ptr<const ModelFile> ModelFile::from_memory(const void* data, size_t
 }
 
 ModelFile::~ModelFile() {
-  if (map_) ::munmap(map_, map_size_);
+  if (map_) ::munmap(map_, static_cast<size_t>(size_));
   if (mapped_file_ >= 0) ::close(mapped_file_);
+}
+
+void ModelFile::read_weights(const std::string& prefix) const {
+#if defined(MADV_HUGEPAGE)
+  if (mapped_file_ < 0) return;
+  std::vector<std::pair<uintptr_t, uintptr_t>> blocks;  // addresses, multiples of a large page
+  const uintptr_t base = reinterpret_cast<uintptr_t>(base_);
+  for (const TowerSpec& tower : towers_) {
+    if (tower.name.compare(0, prefix.size(), prefix) != 0) continue;
+    for (const NodeSpec& node : tower.nodes) {
+      for (const Operand& operand : node.inputs) {
+        if (operand.kind != Operand::kTensor) continue;
+        const TensorEntry& tensor = tensors_[operand.index];
+        if (tensor.encoding == Encoding::kRowsI8 || tensor.encoding == Encoding::kRowsI4) continue;
+        const uintptr_t begin = reinterpret_cast<uintptr_t>(tensor.data), end = begin + tensor.size;
+        blocks.emplace_back(begin / kLargePage * kLargePage, (end + kLargePage - 1) / kLargePage * kLargePage);
+      }
+    }
+  }
+  std::sort(blocks.begin(), blocks.end());
+  for (size_t i = 0; i < blocks.size();) {
+    const uintptr_t begin = blocks[i].first;
+    uintptr_t end = blocks[i].second;
+    while (++i < blocks.size() && blocks[i].first <= end) end = std::max(end, blocks[i].second);
+    // What the first and the last large page share with others stays mapped.
+    const uintptr_t from = begin < base ? begin + kLargePage : begin;
+    read_over(from, end > base + size_ ? end - kLargePage : end, mapped_file_, from - base, path_);
+  }
+#else
+  (void)prefix;
+#endif
 }
 
 void ModelFile::require_whole() const {

@@ -89,14 +89,10 @@ struct Blob {
   uint64_t size;
 };
 
-/// Mapping a file costs nothing and shares its memory; reading it gives pages that are as large as the system has, from
-/// which weights that no cache holds come twice as fast.
-enum class Loading { kMap, kRead };
-
 class ModelFile {
  public:
-  /// Loads and verifies a file. Throws Error(kIo) or Error(kFormat), both naming `path`.
-  static std::shared_ptr<const ModelFile> open(const std::string& path, Loading loading = Loading::kMap);
+  /// Maps and verifies a file. Throws Error(kIo) or Error(kFormat), both naming `path`.
+  static std::shared_ptr<const ModelFile> open(const std::string& path);
   /// The same over memory that the caller keeps alive and unchanged, 64-byte aligned or copied when it is not.
   static std::shared_ptr<const ModelFile> from_memory(const void* data, size_t size);
   ~ModelFile();
@@ -107,6 +103,11 @@ class ModelFile {
   const std::vector<TensorEntry>& tensors() const { return tensors_; }
   const std::vector<TowerSpec>& towers() const { return towers_; }
   const std::vector<Blob>& blobs() const { return blobs_; }
+
+  /// Reads the weights of towers whose names begin with `prefix` into pages that are as large as the system has: those
+  /// that no cache holds come twice as fast from there. Tables stay mapped, of which a run takes a few rows. Nothing
+  /// else may use the file meanwhile. Throws Error(kIo).
+  void read_weights(const std::string& prefix) const;
 
   /// Throws Error(kIo) when the mapped file has become shorter since it was opened: what lay behind its end cannot be
   /// read any more. Cheap; sessions ask before they read. Should it happen during a read, the system ends the process
@@ -119,14 +120,12 @@ class ModelFile {
  private:
   ModelFile() = default;
   friend class ModelParser;
-  void map(int file, Loading loading);
 
   std::string path_, meta_;
   const uint8_t* base_ = nullptr;
   uint64_t size_ = 0;
-  void* map_ = nullptr;  // to be unmapped, or null
-  size_t map_size_ = 0;
-  int mapped_file_ = -1;                   // its descriptor; none for what was read
+  void* map_ = nullptr;                    // to be unmapped, or null
+  int mapped_file_ = -1;                   // its descriptor
   std::unique_ptr<unsigned char[]> copy_;  // from_memory of unaligned data
   uint64_t data_offset_ = 0, data_size_ = 0;
   Digest data_hash_{};

@@ -60,9 +60,7 @@ void bind_operands(const ModelFile& file, const TowerSpec& spec, const NodeSpec&
 Model::Model(std::shared_ptr<const ModelFile> file) : file_(std::move(file)) {}
 Model::~Model() = default;
 
-std::shared_ptr<const Model> Model::open(const std::string& path, Loading loading) {
-  return make(ModelFile::open(path, loading));
-}
+std::shared_ptr<const Model> Model::open(const std::string& path) { return make(ModelFile::open(path)); }
 std::shared_ptr<const Model> Model::from_memory(const void* data, size_t size) {
   return make(ModelFile::from_memory(data, size));
 }

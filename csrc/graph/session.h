@@ -14,7 +14,7 @@ namespace pocketuni {
 /// A verified model with its ops made: immutable, shared by sessions. Opening checks shapes of every graph.
 class Model {
  public:
-  static std::shared_ptr<const Model> open(const std::string& path, Loading loading = Loading::kMap);
+  static std::shared_ptr<const Model> open(const std::string& path);
   static std::shared_ptr<const Model> from_memory(const void* data, size_t size);
   ~Model();
 

@@ -16,7 +16,7 @@ namespace pocketuni {
 namespace {
 
 constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
-constexpr size_t kFramesAtOnce = 4;  // what keeps a step of the codec in the cache
+constexpr size_t kFramesAtOnce = 2;  // what keeps a step of the codec in the cache
 
 Tensor rows_of(const float* data, size_t rows, size_t width) {
   Tensor tensor;

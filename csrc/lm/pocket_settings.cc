@@ -120,8 +120,9 @@ bool is_pocket(const ModelFile& file) { return find_blob(file, "pocket") != null
 
 std::shared_ptr<const Model> open_model(const std::string& path) {
   std::shared_ptr<const Model> model = Model::open(path);
-  if (!is_pocket(model->file())) return model;
-  return Model::open(path, Loading::kRead);
+  // Each latent takes all weights of the language model, for one row.
+  if (is_pocket(model->file())) model->file().read_weights("lm.");
+  return model;
 }
 
 PocketSettings read_pocket_settings(const ModelFile& file) {

@@ -33,8 +33,8 @@ struct TextRules {
 
 /// Whether the file holds such a model.
 bool is_pocket(const ModelFile& file);
-/// Opens any model. One of these is read, not mapped: each step of the language model reads all of its weights, for one
-/// row, and no cache holds them.
+/// Opens any model. The language model of one of these is read, not mapped: each of its steps takes all of its weights,
+/// for one row, and no cache holds them.
 std::shared_ptr<const Model> open_model(const std::string& path);
 /// Throws Error(kInvalidArgument) when there is none, Error(kFormat) naming the line that is wrong or missing.
 PocketSettings read_pocket_settings(const ModelFile& file);

@@ -1,12 +1,4 @@
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -158,85 +150,6 @@ void test_verify_weights() {
   CHECK(two.size() == 2 && two[0].find("DATA") != std::string::npos && two[1].find("'bias'") != std::string::npos);
 }
 
-/// A folder that goes with the test.
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    char name[] = "/tmp/pocketuni_format_XXXXXX";
-    path = mkdtemp(name);
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string write(const char* name, const Bytes& bytes) const {
-    std::ofstream file(path / name, std::ios::binary);
-    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    return (path / name).string();
-  }
-};
-
-void test_files() {
-  const Folder folder;
-  const Bytes whole = build::assemble(build::sample());
-  const std::string good = folder.write("good.puni", whole);
-  const auto model = ModelFile::open(good);
-  CHECK(model->path() == good && model->verify_weights().empty() && model->tensors().size() == 5);
-  const auto again = ModelFile::open(good);
-  std::filesystem::remove(good);
-  CHECK(again->verify_weights().empty(), "a file stays mapped when it is deleted");
-
-  const auto refused = [](const std::string& path, Status status, const std::string& fault) {
-    const Outcome outcome = outcome_of([&] { ModelFile::open(path); });
-    CHECK(outcome.status == status && outcome.text == path + ": " + fault, "'%s'", outcome.text.c_str());
-  };
-  refused(good, Status::kIo, "No such file or directory");
-  refused(folder.path.string(), Status::kIo, "Is a directory");
-  refused(folder.write("empty.puni", {}), Status::kFormat, "the file is empty");
-  refused("/dev/null", Status::kIo, "not a regular file");
-  const std::string pipe = folder.path / "pipe.puni";
-  CHECK(mkfifo(pipe.c_str(), 0600) == 0);
-  refused(pipe, Status::kIo, "not a regular file");
-  const std::string cut = folder.write("cut.puni", Bytes(whole.begin(), whole.begin() + 1000));
-  refused(cut, Status::kFormat,
-          "the header says " + std::to_string(whole.size()) + " bytes, the file has 1000: it is cut off");
-  if (geteuid() != 0) {
-    const std::string secret = folder.write("secret.puni", whole);
-    chmod(secret.c_str(), 0);
-    refused(secret, Status::kIo, "Permission denied");
-  }
-}
-
-/// 25 MB of weights, 100 tensors: what opening costs is the metadata.
-void test_open_is_fast() {
-  FileParts parts = build::sample();
-  constexpr uint32_t kFloats = 64 * 1024;
-  parts.data.resize(512 + 100 * 4 * uint64_t{kFloats});
-  for (uint32_t i = 0; i < 100; ++i) {
-    parts.tensors.push_back({"t" + std::to_string(i), 0, {kFloats}, 512 + i * 4 * uint64_t{kFloats}, 4 * kFloats});
-  }
-  const Folder folder;
-  const std::string path = folder.write("large.puni", build::assemble(parts));
-  double best = 1;
-  for (int i = 0; i < 20; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    ModelFile::open(path);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  std::printf("opening %.1f MB takes %.3f ms\n", 1e-6 * static_cast<double>(parts.data.size()), 1e3 * best);
-  CHECK(best < 0.002, "%.3f ms", 1e3 * best);
-}
-
-/// Files written by the Python tools (tests/golden), when they are there.
-void test_golden_files() {
-  if (!std::filesystem::is_directory("tests/golden")) return;
-  for (const auto& item : std::filesystem::directory_iterator("tests/golden")) {
-    if (item.path().extension() != ".puni") continue;
-    const Outcome outcome = outcome_of([&] {
-      const auto faults = ModelFile::open(item.path().string())->verify_weights();
-      CHECK(faults.empty(), "%s", faults.empty() ? "" : faults[0].c_str());
-    });
-    CHECK(outcome.status == Status::kOk, "%s", outcome.text.c_str());
-  }
-}
-
 }  // namespace
 
 int main() {
@@ -247,8 +160,5 @@ int main() {
   test_hostile_numbers();
   test_encoded_sizes();
   test_verify_weights();
-  test_files();
-  test_open_is_fast();
-  test_golden_files();
   return check::summary();
 }
