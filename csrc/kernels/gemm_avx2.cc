@@ -11,7 +11,7 @@ namespace {
 // signed again, their magnitude (at most 128) is the unsigned operand, their sign goes to the activations (at most
 // 127), and 2 x 128 x 127 = 32512. With the weights unsigned, 2 x 255 x 127 would saturate.
 struct MaddDot {
-  static constexpr int kRows = 4, kGemvPanels = 2;
+  static constexpr int kRows = 8, kHalves = 1, kGemvPanels = 2;  // 8 accumulators beside what a product passes through
   static constexpr bool kBiased = false;
 
   struct Weights {
@@ -21,9 +21,16 @@ struct MaddDot {
     const __m256i value = _mm256_xor_si256(load256(w), _mm256_set1_epi8(-128));
     return {value, _mm256_abs_epi8(value)};
   }
+  // In assembly for the reason given in gemm_avx512vnni.cc: with intrinsics GCC spills the accumulators.
   static __m256i add(__m256i acc, Weights w, __m256i x) {
-    const __m256i pairs = _mm256_maddubs_epi16(w.magnitude, _mm256_sign_epi8(x, w.value));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    __asm__(
+        "vpsignb %[value], %[x], %[x]\n\t"
+        "vpmaddubsw %[x], %[magnitude], %[x]\n\t"
+        "vpmaddwd %[ones], %[x], %[x]\n\t"
+        "vpaddd %[x], %[acc], %[acc]"
+        : [acc] "+x"(acc), [x] "+x"(x)
+        : [value] "x"(w.value), [magnitude] "x"(w.magnitude), [ones] "x"(_mm256_set1_epi16(1)));
+    return acc;
   }
 
   // A whole group adds up in s16: 8 steps x 2 x 15 x 127 = 30480.

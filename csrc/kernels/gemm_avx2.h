@@ -55,6 +55,28 @@ inline void store_tile(const Output& out, const __m256 (&acc)[R][H], int row, in
   write_tile(out, copy, row, panel, cols);
 }
 
+// Adds to acc[r][h] the products of rows a[r] with the weights of half h of a panel and of those behind it, `quads` of
+// four inputs each.
+template <class Dot, int R, int H>
+PU_INLINE void add_quads(const int8_t* const (&a)[R], const uint8_t* w, ptrdiff_t panel_size, ptrdiff_t quads,
+                         __m256i (&acc)[R][H]) {
+  for (ptrdiff_t i = 0; i < quads; ++i) {
+    typename Dot::Weights weights[H];
+    PU_UNROLL
+    for (int h = 0; h < H; ++h) weights[h] = Dot::load(w + h / 2 * panel_size + i * 64 + h % 2 * 32);
+    PU_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const __m256i value = broadcast_quad(a[r] + i * 4);
+      PU_UNROLL
+      for (int h = 0; h < H; ++h) acc[r][h] = Dot::add(acc[r][h], weights[h], value);
+    }
+  }
+}
+
+// Several rows take Dot::kHalves halves of a panel at once, whose accumulators stay in registers.
+template <class Dot, int R, int P>
+constexpr int kHalvesAtOnce = R == 1 ? 2 * P : Dot::kHalves;
+
 template <class Dot>
 struct Int8Gemm {
   static constexpr int kRows = Dot::kRows, kPanels = 1, kGemvPanels = Dot::kGemvPanels;
@@ -66,36 +88,31 @@ struct Int8Gemm {
 
   template <int R, int P>
   void tile(int row, int panel, int cols) const {
-    constexpr int H = 2 * P;
+    constexpr int H = kHalvesAtOnce<Dot, R, P>;
     const ptrdiff_t quads = (k + 3) / 4, panel_size = quads * 64;
     const uint8_t* w = tiles + panel * panel_size;
-    const ptrdiff_t q_stride = x->q_stride;
-    const int8_t* a = x->q + row * q_stride;
-    __m256i acc[R][H];
+    const int8_t* a[R];
     PU_UNROLL
-    for (int r = 0; r < R; ++r) {
-      const __m256i start = _mm256_set1_epi32(Dot::kBiased ? -128 * row_sum(*x, row + r, k) : 0);
-      PU_UNROLL
-      for (int h = 0; h < H; ++h) acc[r][h] = start;
-    }
-    for (ptrdiff_t i = 0; i < quads; ++i) {
-      typename Dot::Weights weights[H];
-      PU_UNROLL
-      for (int h = 0; h < H; ++h) weights[h] = Dot::load(w + h / 2 * panel_size + i * 64 + h % 2 * 32);
+    for (int r = 0; r < R; ++r) a[r] = x->q + (row + r) * x->q_stride;
+    __m256 y[R][2 * P];
+    PU_UNROLL
+    for (int half = 0; half < 2 * P; half += H) {
+      __m256i acc[R][H];
       PU_UNROLL
       for (int r = 0; r < R; ++r) {
-        const __m256i value = broadcast_quad(a + r * q_stride + i * 4);
+        const __m256i start = _mm256_set1_epi32(Dot::kBiased ? -128 * row_sum(*x, row + r, k) : 0);
         PU_UNROLL
-        for (int h = 0; h < H; ++h) acc[r][h] = Dot::add(acc[r][h], weights[h], value);
+        for (int h = 0; h < H; ++h) acc[r][h] = start;
       }
-    }
-    __m256 y[R][H];
-    PU_UNROLL
-    for (int h = 0; h < H; ++h) {
-      const __m256 scale = _mm256_loadu_ps(scales + panel * kPanel + h * 8);
+      add_quads<Dot>(a, w + half % 2 * 32, panel_size, quads, acc);
       PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        y[r][h] = _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(acc[r][h]), scale), _mm256_set1_ps(x->scale[row + r]));
+      for (int h = 0; h < H; ++h) {
+        const __m256 scale = _mm256_loadu_ps(scales + panel * kPanel + (half + h) * 8);
+        PU_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const __m256 sum = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[r][h]), scale);
+          y[r][half + h] = _mm256_mul_ps(sum, _mm256_set1_ps(x->scale[row + r]));
+        }
       }
     }
     store_tile(out, y, row, panel, cols);
@@ -115,10 +132,10 @@ struct Int8Conv {
 
   template <int R, int P>
   void tile(int row, int panel, int cols) const {
-    constexpr int H = 2 * P;
+    constexpr int H = kHalvesAtOnce<Dot, R, P>;
     const ptrdiff_t quads = channels / 4, panel_size = quads * window->all_taps() * 64;
     const uint8_t* w = tiles + panel * panel_size;
-    alignas(32) float sums[R * H * 8] = {};
+    alignas(32) float sums[R * P * kPanel] = {};
     for (int line = 0; line < window->lines; ++line) {
       const ptrdiff_t base = window->line(line);
       if (base < 0) {
@@ -128,41 +145,34 @@ struct Int8Conv {
       for (int tap = 0; tap < window->taps; ++tap, w += quads * 64) {
         const int8_t* a[R];
         float row_scale[R];
-        __m256i acc[R][H];
+        int32_t start[R];
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
           const ptrdiff_t at = window->row(base, row + r, tap);
           a[r] = at >= 0 ? x->q + at * x->q_stride : static_cast<const int8_t*>(window->zeros);
           row_scale[r] = at >= 0 ? x->scale[at] : 0.0f;
-          const __m256i start = _mm256_set1_epi32(Dot::kBiased && at >= 0 ? -128 * row_sum(*x, at, channels) : 0);
-          PU_UNROLL
-          for (int h = 0; h < H; ++h) acc[r][h] = start;
+          start[r] = Dot::kBiased && at >= 0 ? -128 * row_sum(*x, at, channels) : 0;
         }
-        for (ptrdiff_t i = 0; i < quads; ++i) {
-          typename Dot::Weights weights[H];
+        PU_UNROLL
+        for (int half = 0; half < 2 * P; half += H) {
+          __m256i acc[R][H];
           PU_UNROLL
-          for (int h = 0; h < H; ++h) weights[h] = Dot::load(w + h / 2 * panel_size + i * 64 + h % 2 * 32);
+          for (int i = 0; i < R * H; ++i) acc[i / H][i % H] = _mm256_set1_epi32(start[i / H]);
+          add_quads<Dot>(a, w + half % 2 * 32, panel_size, quads, acc);
           PU_UNROLL
-          for (int r = 0; r < R; ++r) {
-            const __m256i value = broadcast_quad(a[r] + i * 4);
-            PU_UNROLL
-            for (int h = 0; h < H; ++h) acc[r][h] = Dot::add(acc[r][h], weights[h], value);
-          }
-        }
-        for (int r = 0; r < R; ++r) {
-          const __m256 scale = _mm256_set1_ps(row_scale[r]);
-          for (int h = 0; h < H; ++h) {
-            float* sum = sums + (r * H + h) * 8;
-            _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[r][h]), scale, _mm256_load_ps(sum)));
+          for (int i = 0; i < R * H; ++i) {
+            float* sum = sums + (i / H * 2 * P + half + i % H) * 8;
+            const __m256 scale = _mm256_set1_ps(row_scale[i / H]);
+            _mm256_store_ps(sum, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[i / H][i % H]), scale, _mm256_load_ps(sum)));
           }
         }
       }
     }
-    __m256 y[R][H];
+    __m256 y[R][2 * P];
     PU_UNROLL
-    for (int i = 0; i < R * H; ++i) {
-      const __m256 scale = _mm256_loadu_ps(scales + panel * kPanel + i % H * 8);
-      y[i / H][i % H] = _mm256_mul_ps(_mm256_load_ps(sums + i * 8), scale);
+    for (int i = 0; i < R * 2 * P; ++i) {
+      const __m256 scale = _mm256_loadu_ps(scales + panel * kPanel + i % (2 * P) * 8);
+      y[i / (2 * P)][i % (2 * P)] = _mm256_mul_ps(_mm256_load_ps(sums + i * 8), scale);
     }
     store_tile(out, y, row, panel, cols);
   }

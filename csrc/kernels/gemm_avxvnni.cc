@@ -12,7 +12,7 @@ namespace pocketuni {
 namespace {
 
 struct VnniDot {
-  static constexpr int kRows = 6, kGemvPanels = 4;  // 12 accumulators of 16 registers; 8 for a single row
+  static constexpr int kRows = 6, kHalves = 2, kGemvPanels = 4;  // 12 accumulators of 16 registers; 8 for a single row
   static constexpr bool kBiased = true;             // weights stay unsigned
 
   using Weights = __m256i;
