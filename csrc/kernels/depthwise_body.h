@@ -1,4 +1,5 @@
-// Convolutions of each channel alone, over the Vec and the conv_body.h that were included before.
+// Convolutions and the largest of each channel alone, over the Vec, the nn_body.h and the conv_body.h that were
+// included before.
 //
 // Tiles of rows x vectors of channels have eight chains of products or so, as one alone waits for each: many rows where
 // all their taps lie inside, and several vectors of channels for a few rows or at an edge. Where a vector holds the
@@ -8,6 +9,17 @@
 namespace pocketuni {
 namespace {
 
+// What a tap does to a sum: `Weigh` for convolutions, `Largest` for pooling, which has no weights.
+struct Weigh {
+  static Vec start() { return set(0.0f); }
+  static Vec add(Vec acc, Vec x, Vec weight) { return fma(x, weight, acc); }
+};
+struct Largest {
+  static Vec start() { return set(-INFINITY); }
+  static Vec add(Vec acc, Vec x, Vec) { return max_nan(acc, x); }
+};
+
+template <class Tap>
 struct Depthwise {
   static constexpr int kMostTaps = 32;  // whose weights fit the table of `flat`
   const float* x;
@@ -37,11 +49,12 @@ struct Depthwise {
   // R rows from `row` on, V vectors of channels from c on. kInner: all taps of all these rows lie inside.
   template <int R, int V, bool kInner, class Load, class Store>
   void tile(int row, int c, Load get, Store put) const {
+    constexpr bool kWeighs = std::is_same<Tap, Weigh>::value;
     const ptrdiff_t row_step = window->stride * x_stride, tap_step = window->dilation * x_stride;
-    const float* w = weights + c;
+    const float* w = kWeighs ? weights + c : x;  // read by Weigh alone
     Vec acc[R][V];
     PU_UNROLL
-    for (int i = 0; i < R * V; ++i) acc[i / V][i % V] = set(0.0f);
+    for (int i = 0; i < R * V; ++i) acc[i / V][i % V] = Tap::start();
     for (int line = 0; line < window->lines; ++line) {
       const ptrdiff_t base = window->line(line);
       if (base < 0) {
@@ -53,9 +66,9 @@ struct Depthwise {
         if (!kInner) from = conv_row(x, x_stride, *window, base, row, tap) + c;
         PU_UNROLL
         for (int v = 0; v < V; ++v) {
-          const Vec weight = get(w + v * kPanel);
+          const Vec weight = kWeighs ? get(w + v * kPanel) : Tap::start();
           PU_UNROLL
-          for (int r = 0; r < R; ++r) acc[r][v] = fma(get(from + r * row_step + v * kPanel), weight, acc[r][v]);
+          for (int r = 0; r < R; ++r) acc[r][v] = Tap::add(acc[r][v], get(from + r * row_step + v * kPanel), weight);
         }
       }
     }
@@ -153,7 +166,7 @@ struct Depthwise {
 
 void depthwise_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
                    const float* weights, const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  const Depthwise op{x, x_stride, window, channels, weights, e, y, y_stride};
+  const Depthwise<Weigh> op{x, x_stride, window, channels, weights, e, y, y_stride};
   int row = 0, end = rows;  // [row, end): inside
   for (; row < rows && !window->has(row, 1); ++row) op.rows<1, 4, false>(row);
   for (; end > row && !window->has(end - 1, 1); --end) op.rows<1, 4, false>(end - 1);
@@ -162,7 +175,25 @@ void depthwise_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* window,
   for (row = 0; row < rows; ++row) op.finish(row);
 }
 
-void fill_depthwise(Kernels* kernels) { kernels->depthwise_f32 = depthwise_f32; }
+void max_pool_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels, float* y,
+                  ptrdiff_t y_stride) {
+  const Epilogue none;
+  const Depthwise<Largest> op{x, x_stride, window, channels, nullptr, &none, y, y_stride};
+  int row = 0;
+  while (row < rows) {
+    if (row + 4 <= rows && window->has(row, 4)) {
+      op.template rows<4, kTileVecs, true>(row);
+      row += 4;
+    } else {
+      op.template rows<1, 4, false>(row++);
+    }
+  }
+}
+
+void fill_depthwise(Kernels* kernels) {
+  kernels->depthwise_f32 = depthwise_f32;
+  kernels->max_pool_f32 = max_pool_f32;
+}
 
 }  // namespace
 }  // namespace pocketuni

@@ -43,14 +43,12 @@ struct MaddDot {
   }
 };
 
-inline __m256 load_weights(const float* w) { return _mm256_loadu_ps(w); }
-inline __m256 load_weights(const uint16_t* w) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)));
-}
+inline Vec load_weights(const float* w) { return load(w); }
+inline Vec load_weights(const uint16_t* w) { return from_f16(w); }
 
 template <class W>
 struct FloatGemm {
-  static constexpr int kRows = 6, kPanels = 1, kGemvPanels = 4;  // 12 accumulators of 16 registers
+  static constexpr int kRows = kTileRows, kPanels = kTileVecs, kGemvPanels = 4;
   const float* x;
   ptrdiff_t x_stride;
   int k;
@@ -59,22 +57,21 @@ struct FloatGemm {
 
   template <int R, int P>
   void tile(int row, int panel, int cols) const {
-    constexpr int H = 2 * P;
     const ptrdiff_t panel_size = static_cast<ptrdiff_t>(k) * kPanel;
     const W* w = tiles + panel * panel_size;
     const float* a = x + row * x_stride;
-    __m256 acc[R][H];
+    Vec acc[R][P];
     PU_UNROLL
-    for (int i = 0; i < R * H; ++i) acc[i / H][i % H] = _mm256_setzero_ps();
+    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = set(0.0f);
     for (ptrdiff_t i = 0; i < k; ++i) {
-      __m256 weights[H];
+      Vec weights[P];
       PU_UNROLL
-      for (int h = 0; h < H; ++h) weights[h] = load_weights(w + h / 2 * panel_size + i * kPanel + h % 2 * 8);
+      for (int p = 0; p < P; ++p) weights[p] = load_weights(w + p * panel_size + i * kPanel);
       PU_UNROLL
       for (int r = 0; r < R; ++r) {
-        const __m256 value = _mm256_set1_ps(a[r * x_stride + i]);
+        const Vec value = set(a[r * x_stride + i]);
         PU_UNROLL
-        for (int h = 0; h < H; ++h) acc[r][h] = _mm256_fmadd_ps(value, weights[h], acc[r][h]);
+        for (int p = 0; p < P; ++p) acc[r][p] = fma(value, weights[p], acc[r][p]);
       }
     }
     store_tile(out, acc, row, panel, cols);
@@ -115,9 +112,9 @@ inline float row_max(const float* x, int k) {
   return max;
 }
 
-// 32 values to bytes, and their sum.
-inline int32_t quantize_group(const float* x, __m256 inverse, int8_t* q) {
-  const auto convert = [&](int i) { return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + i * 8), inverse)); };
+// Four times 8 values, multiplied, to bytes, and their sum.
+inline int32_t quantize_group(const __m256 (&x)[4], __m256 inverse, int8_t* q) {
+  const auto convert = [&](int i) { return _mm256_cvtps_epi32(_mm256_mul_ps(x[i], inverse)); };
   const __m256i low = _mm256_packs_epi32(convert(0), convert(1)), high = _mm256_packs_epi32(convert(2), convert(3));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packs work within 128-bit halves
   const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
@@ -126,6 +123,11 @@ inline int32_t quantize_group(const float* x, __m256 inverse, int8_t* q) {
   const __m256i sums = _mm256_sad_epu8(biased, _mm256_setzero_si256());
   const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
   return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_unpackhi_epi64(half, half))) - 128 * kGroup;
+}
+inline int32_t quantize_group(const float* x, __m256 inverse, int8_t* q) {
+  const __m256 values[4] = {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8), _mm256_loadu_ps(x + 16),
+                            _mm256_loadu_ps(x + 24)};
+  return quantize_group(values, inverse, q);
 }
 
 void quantize_row(const float* x, int k, int8_t* q, ptrdiff_t q_stride, float* scale, int32_t* sum) {
@@ -147,8 +149,38 @@ void quantize_row(const float* x, int k, int8_t* q, ptrdiff_t q_stride, float* s
   }
 }
 
+// Rows of one group, k in (8 (V - 1), 8 V]: all of a row stays in registers.
+template <int V>
+void quantize_short_rows(const float* x, ptrdiff_t x_stride, int rows, int k, int8_t* q, float* scale, int32_t* sum) {
+  const __m256i mask = first_lanes(k - 8 * (V - 1)).a;  // of the last vector; the others are whole
+  for (int r = 0; r < rows; ++r, x += x_stride, q += kGroup) {
+    __m256 values[4];
+    PU_UNROLL
+    for (int v = 0; v < 4; ++v) values[v] = v < V - 1 ? _mm256_loadu_ps(x + v * 8) : _mm256_setzero_ps();
+    values[V - 1] = k == 8 * V ? _mm256_loadu_ps(x + (V - 1) * 8) : _mm256_maskload_ps(x + (V - 1) * 8, mask);
+    __m256i bits = abs_bits(values[0]);
+    PU_UNROLL
+    for (int v = 1; v < V; ++v) bits = _mm256_max_epi32(bits, abs_bits(values[v]));
+    __m128i half = _mm_max_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+    half = _mm_max_epi32(half, _mm_unpackhi_epi64(half, half));
+    const float max = _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(half, _mm_shuffle_epi32(half, 1))));
+    if (!(max <= 3.402823466e38f) || is_zero_row(max)) {
+      quantize_row(x, k, q, kGroup, scale + r, sum + r);
+    } else {
+      scale[r] = max / 127.0f;
+      sum[r] = quantize_group(values, _mm256_set1_ps(127.0f / max), q);
+    }
+  }
+}
+
 void quantize_rows(const float* x, ptrdiff_t x_stride, int rows, int k, int8_t* q, ptrdiff_t q_stride, float* scale,
                    int32_t* sum) {
+  if (q_stride == kGroup) {
+    if (k > 24) return quantize_short_rows<4>(x, x_stride, rows, k, q, scale, sum);
+    if (k > 16) return quantize_short_rows<3>(x, x_stride, rows, k, q, scale, sum);
+    if (k > 8) return quantize_short_rows<2>(x, x_stride, rows, k, q, scale, sum);
+    if (k > 0) return quantize_short_rows<1>(x, x_stride, rows, k, q, scale, sum);
+  }
   for (int r = 0; r < rows; ++r) {
     quantize_row(x + r * x_stride, k, q + r * q_stride, q_stride, scale + r, sum + r * (q_stride / kGroup));
   }

@@ -8,6 +8,9 @@
 #include "gemm.h"
 #include "gemm_tile.h"
 #include "nn.h"
+#include "vec_avx2.h"
+// It is written over what stands above it.
+#include "leave_body.h"
 
 namespace pocketuni {
 namespace {
@@ -20,40 +23,8 @@ inline __m256i broadcast_quad(const int8_t* q) {
   return _mm256_set1_epi32(value);
 }
 
-// acc[r][2 p + h]: half h of panel p.
-template <int R, int H>
-PU_NOINLINE void write_tile(const Output& out, __m256 (&acc)[R][H], int row, int panel, int cols) {
-  const Epilogue& e = *out.epilogue;
-  const int column = panel * kPanel;
-  if (!out.plain() || cols != H * 8) {
-    alignas(32) float buffer[R * H * 8];
-    PU_UNROLL
-    for (int i = 0; i < R * H; ++i) _mm256_store_ps(buffer + i * 8, acc[i / H][i % H]);
-    finish_tile(out, buffer, R, H * 8, row, column, cols);
-    return;
-  }
-  PU_UNROLL
-  for (int r = 0; r < R; ++r) {
-    float* y = out.y + (row + r) * out.y_stride + column;
-    const float* residual = e.residual == nullptr ? nullptr : e.residual + (row + r) * e.residual_stride + column;
-    PU_UNROLL
-    for (int h = 0; h < H; ++h) {
-      __m256 value = acc[r][h];
-      if (e.bias != nullptr) value = _mm256_add_ps(value, _mm256_loadu_ps(e.bias + column + h * 8));
-      if (residual != nullptr) value = _mm256_add_ps(value, _mm256_loadu_ps(residual + h * 8));
-      _mm256_storeu_ps(y + h * 8, value);
-    }
-  }
-}
-
-// A copy goes out, so that the accumulators themselves stay in registers.
-template <int R, int H>
-inline void store_tile(const Output& out, const __m256 (&acc)[R][H], int row, int panel, int cols) {
-  __m256 copy[R][H];
-  PU_UNROLL
-  for (int i = 0; i < R * H; ++i) copy[i / H][i % H] = acc[i / H][i % H];
-  write_tile(out, copy, row, panel, cols);
-}
+// The 8 outputs of an even or an odd half of a tile.
+PU_INLINE __m256& half_of(Vec& x, int half) { return half % 2 == 0 ? x.a : x.b; }
 
 // Adds to acc[r][h] the products of rows a[r] with the weights of half h of a panel and of those behind it, `quads` of
 // four inputs each.
@@ -94,7 +65,7 @@ struct Int8Gemm {
     const int8_t* a[R];
     PU_UNROLL
     for (int r = 0; r < R; ++r) a[r] = x->q + (row + r) * x->q_stride;
-    __m256 y[R][2 * P];
+    Vec y[R][P];
     PU_UNROLL
     for (int half = 0; half < 2 * P; half += H) {
       __m256i acc[R][H];
@@ -111,7 +82,7 @@ struct Int8Gemm {
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
           const __m256 sum = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[r][h]), scale);
-          y[r][half + h] = _mm256_mul_ps(sum, _mm256_set1_ps(x->scale[row + r]));
+          half_of(y[r][(half + h) / 2], h + half) = _mm256_mul_ps(sum, _mm256_set1_ps(x->scale[row + r]));
         }
       }
     }
@@ -168,11 +139,10 @@ struct Int8Conv {
         }
       }
     }
-    __m256 y[R][2 * P];
+    Vec y[R][P];
     PU_UNROLL
-    for (int i = 0; i < R * 2 * P; ++i) {
-      const __m256 scale = _mm256_loadu_ps(scales + panel * kPanel + i % (2 * P) * 8);
-      y[i / (2 * P)][i % (2 * P)] = _mm256_mul_ps(_mm256_load_ps(sums + i * 8), scale);
+    for (int i = 0; i < R * P; ++i) {
+      y[i / P][i % P] = load(sums + i * kPanel) * load(scales + (panel + i % P) * kPanel);
     }
     store_tile(out, y, row, panel, cols);
   }
@@ -196,9 +166,9 @@ struct Int4Gemm {
     const int8_t* a = x->q + row * q_stride;
     const int32_t* sums = x->sum + row * sum_stride;
     const __m256i mask = _mm256_set1_epi8(15);
-    __m256 acc[R][2];
+    Vec acc[R][1];
     PU_UNROLL
-    for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = _mm256_setzero_ps();
+    for (int r = 0; r < R; ++r) acc[r][0] = set(0.0f);
     for (ptrdiff_t g = 0; g < groups; ++g) {
       const ptrdiff_t block = panel * groups + g;
       PU_UNROLL
@@ -225,14 +195,13 @@ struct Int4Gemm {
         PU_UNROLL
         for (int r = 0; r < R; ++r) {
           const __m256i isum = Dot::nibbles_end(dots[r], -8 * sums[r * sum_stride + g]);
-          acc[r][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), scale, acc[r][h]);
+          __m256& sum = half_of(acc[r][0], h);
+          sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), scale, sum);
         }
       }
     }
     PU_UNROLL
-    for (int i = 0; i < 2 * R; ++i) {
-      acc[i / 2][i % 2] = _mm256_mul_ps(acc[i / 2][i % 2], _mm256_set1_ps(x->scale[row + i / 2]));
-    }
+    for (int r = 0; r < R; ++r) acc[r][0] = acc[r][0] * set(x->scale[row + r]);
     store_tile(out, acc, row, panel, cols);
   }
 };

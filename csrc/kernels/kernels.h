@@ -146,6 +146,10 @@ struct Kernels {
   /// `channels`.
   void (*depthwise_f32)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
                         const float* weights, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+  /// The largest of the taps' numbers, each channel alone; NaN where one of them is. `zeros` of the window is what a
+  /// row outside holds: -infinity, if such rows shall not count. Without taps -infinity.
+  void (*max_pool_f32)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels, float* y,
+                       ptrdiff_t y_stride);
 
   /// Fourier transforms, the same bits on every ISA. Parts are separate arrays; scratch is 4 * size floats.
   /// In place: the sum over n of x[n] exp(-2 pi i k n / size).

@@ -11,6 +11,8 @@
 
 #include "gemm_tile.h"
 
+#include "leave_body.h"
+
 #include "conv_body.h"
 
 #include "depthwise_body.h"

@@ -3,6 +3,8 @@
 #include <math.h>  // the C functions: a std template inlined here could be the copy that the linker keeps
 #include <string.h>
 
+#include <type_traits>
+
 #include "nn.h"
 
 namespace pocketuni {

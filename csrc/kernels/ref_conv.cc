@@ -95,6 +95,22 @@ void depthwise_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* w, int 
   }
 }
 
+void max_pool_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* w, int rows, int channels, float* y,
+                  ptrdiff_t y_stride) {
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < channels; ++c) {
+      float largest = -INFINITY;
+      for (int tap = 0; tap < w->all_taps(); ++tap) {
+        const ptrdiff_t at = source_row(*w, r, tap);
+        if (at == -2) continue;
+        const float value = at < 0 ? static_cast<const float*>(w->zeros)[c] : x[at * x_stride + c];
+        if (!(value <= largest) && !std::isnan(largest)) largest = value;
+      }
+      y[r * y_stride + c] = largest;
+    }
+  }
+}
+
 }  // namespace
 
 void fill_conv_ref(Kernels* kernels) {
@@ -102,6 +118,7 @@ void fill_conv_ref(Kernels* kernels) {
   kernels->conv_f16 = conv_f16;
   kernels->conv_i8 = conv_i8;
   kernels->depthwise_f32 = depthwise_f32;
+  kernels->max_pool_f32 = max_pool_f32;
 }
 
 }  // namespace pocketuni

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/buffer.h"
 #include "base/error.h"
 #include "ops/conv_window.h"
 
@@ -30,63 +29,58 @@ class Pool2d final : public Op {
 
   TimeMap time_map(const Inputs&, const Axes& axes) const override { return TimeMap::batch_if(axes[0] == 0); }
 
-  size_t scratch_bytes(const Inputs& in, int threads) const override {
-    const Shape& x = in[0].type.shape;
-    return static_cast<size_t>(threads) * round64(static_cast<size_t>(x[2] * x[3]) * sizeof(float));
+  // A row of what is outside, and the weights of a mean's taps.
+  size_t scratch_bytes(const Inputs& in, int) const override {
+    return static_cast<size_t>(in[0].type.shape[3] * (mean_ ? 1 + taps() : 1)) * sizeof(float);
   }
 
-  // The lines under a window become one line first, which takes few and long calls.
   void run(RunContext& context) const override {
-    const Shape &from = context.inputs[0].type.shape, &to = context.outputs[0].type.shape;
-    const int64_t width = from[2] * from[3];
-    const size_t bytes = round64(static_cast<size_t>(width) * sizeof(float));
-    const int64_t cost = width * geometry_.down.taps;
-    context.pool->parallel_parts(to[0] * to[1], cost, [&](int64_t begin, int64_t count, int thread) {
-      for (int64_t index = begin; index < begin + count; ++index) {
-        const float* x = context.inputs[0].f32() + index / to[1] * from[1] * width;
-        float* y = context.outputs[0].f32() + static_cast<int64_t>(index) * to[2] * to[3];
-        float* line = reinterpret_cast<float*>(context.scratch + static_cast<size_t>(thread) * bytes);
-        const Range rows = covered(geometry_.down, index % to[1], from[1], counted_[0], counted_[2]);
-        gather(context, x, width, rows, line, static_cast<size_t>(width));
-        for (int64_t column = 0; column < to[2]; ++column, y += to[3]) {
-          const Range columns = covered(geometry_.across, column, from[2], counted_[1], counted_[3]);
-          gather(context, line, from[3], columns, y, static_cast<size_t>(to[3]));
-          const float divisor = static_cast<float>(std::max<int64_t>(1, rows.counted * columns.counted));
-          if (mean_) context.kernels->binary_f32(Binary::kDiv, y, 1, &divisor, 0, y, static_cast<size_t>(to[3]));
-        }
-      }
-    });
+    const Extent x = Extent::of(context.inputs[0].type.shape), y = Extent::of(context.outputs[0].type.shape);
+    const int64_t channels = context.inputs[0].type.shape[3];
+    float* scratch = reinterpret_cast<float*>(context.scratch);
+    std::fill_n(scratch, channels, mean_ ? 0.0f : -std::numeric_limits<float>::infinity());
+    if (mean_) std::fill_n(scratch + channels, channels * taps(), 1.0f);
+    context.pool->parallel_parts(y.batch * y.height, y.width * channels * taps(),
+                                 [&](int64_t begin, int64_t count, int) {
+                                   for (int64_t line = begin; line < begin + count; ++line)
+                                     run_line(context, x, y, channels, line);
+                                 });
   }
 
  private:
-  /// Taps [begin, end) lie inside; `counted` taps go into the divisor of a mean.
-  struct Range {
-    int64_t first, step, begin, end, counted;
-  };
+  int64_t taps() const { return geometry_.down.taps * geometry_.across.taps; }
 
-  static Range covered(const ConvGeometry& g, int64_t place, int64_t size, int64_t before, int64_t after) {
-    Range range{place * g.stride - g.pad_left, g.dilation, g.taps, 0, 0};
-    for (int64_t tap = 0; tap < g.taps; ++tap) {
-      const int64_t at = range.first + tap * g.dilation;
-      if (at >= -before && at < size + after) ++range.counted;
-      if (at < 0 || at >= size) continue;
-      range.begin = std::min(range.begin, tap);
-      range.end = tap + 1;
-    }
-    return range;
-  }
-
-  /// y[n] = the largest, or the sum, of the rows of a range, `stride` apart.
-  void gather(const RunContext& context, const float* x, int64_t stride, const Range& range, float* y, size_t n) const {
-    if (range.begin >= range.end) {
-      std::fill_n(y, n, mean_ ? 0.0f : -std::numeric_limits<float>::infinity());
+  void run_line(const RunContext& context, const Extent& x, const Extent& y, int64_t channels, int64_t line) const {
+    const float* outside = reinterpret_cast<const float*>(context.scratch);
+    ptrdiff_t line_rows[PictureGeometry::kMostLines];
+    geometry_.lines(line % y.height, x.height, x.width, line_rows);
+    ConvWindow window = geometry_.across.window(nullptr, 0, x.width, outside);
+    window.lines = static_cast<int>(geometry_.down.taps), window.line_rows = line_rows;
+    const float* from = context.inputs[0].f32() + line / y.height * x.pixels() * channels;
+    float* to = static_cast<float*>(context.outputs[0].data) + line * y.width * channels;
+    const int rows = static_cast<int>(y.width), width = static_cast<int>(channels);
+    if (!mean_) {
+      context.kernels->max_pool_f32(from, channels, &window, rows, width, to, channels);
       return;
     }
-    const auto row = [&](int64_t tap) { return x + (range.first + tap * range.step) * stride; };
-    std::copy_n(row(range.begin), n, y);
-    for (int64_t tap = range.begin + 1; tap < range.end; ++tap) {
-      context.kernels->binary_f32(mean_ ? Binary::kAdd : Binary::kMax, y, 1, row(tap), 1, y, n);
+    const Epilogue none;
+    context.kernels->depthwise_f32(from, channels, &window, rows, width, outside + channels, &none, to, channels);
+    const int64_t down = counted(geometry_.down, line % y.height, x.height, counted_[0], counted_[2]);
+    for (int64_t column = 0; column < y.width; ++column, to += channels) {
+      const int64_t across = counted(geometry_.across, column, x.width, counted_[1], counted_[3]);
+      const float divisor = static_cast<float>(std::max<int64_t>(1, down * across));
+      context.kernels->binary_f32(Binary::kDiv, to, 1, &divisor, 0, to, static_cast<size_t>(channels));
     }
+  }
+
+  /// How many taps at a place of the result go into the divisor of a mean.
+  static int64_t counted(const ConvGeometry& g, int64_t place, int64_t size, int64_t before, int64_t after) {
+    int64_t count = 0;
+    for (int64_t tap = 0; tap < g.taps; ++tap) {
+      const int64_t at = place * g.stride - g.pad_left + tap * g.dilation;
+      if (at >= -before && at < size + after) ++count;
+    }
+    return count;
   }
 
   PictureGeometry geometry_;

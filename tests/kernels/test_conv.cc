@@ -21,9 +21,9 @@ std::mt19937 rng(11);
 float uniform(float low, float high) { return std::uniform_real_distribution<float>(low, high)(rng); }
 size_t round_up(int n, int multiple) { return static_cast<size_t>((n + multiple - 1) / multiple * multiple); }
 
-enum class Kind { kF32, kF16, kI8, kDepthwise };
-const char* const kNames[] = {"f32", "f16", "i8", "depthwise"};
-constexpr Kind kKinds[] = {Kind::kF32, Kind::kF16, Kind::kI8, Kind::kDepthwise};
+enum class Kind { kF32, kF16, kI8, kDepthwise, kMaxPool };
+const char* const kNames[] = {"f32", "f16", "i8", "depthwise", "max pool"};
+constexpr Kind kKinds[] = {Kind::kF32, Kind::kF16, Kind::kI8, Kind::kDepthwise, Kind::kMaxPool};
 
 struct Layer {
   int channels, n, taps, stride, dilation, pad, length, rows;
@@ -52,7 +52,7 @@ struct Problem {
         x_stride(l.channels + (rng() % 2 ? 3 : 0)),
         q_stride(static_cast<ptrdiff_t>(round_up(l.channels, kGroup))),
         x(static_cast<size_t>((l.pixels() - 1) * x_stride + l.channels)),
-        weights(kind == Kind::kDepthwise ? static_cast<size_t>(l.all_taps() * l.channels)
+        weights(kind >= Kind::kDepthwise ? static_cast<size_t>(l.all_taps() * l.channels)
                                          : round_up(l.n, kPanel) * static_cast<size_t>(l.all_taps() * l.channels)),
         bias(static_cast<size_t>(l.n)),
         residual(static_cast<size_t>((l.rows - 1) * (l.n + 2) + l.n)),
@@ -92,6 +92,7 @@ struct Problem {
     if (kind == Kind::kF16) k.conv_f16(x.data(), x_stride, &w, count, c, halves.data(), n, &e, y, n);
     if (kind == Kind::kI8) k.conv_i8(&rows, &w, count, c, bytes.data(), scales.data(), n, &e, y, n);
     if (kind == Kind::kDepthwise) k.depthwise_f32(x.data(), x_stride, &w, count, c, weights.data(), &e, y, n);
+    if (kind == Kind::kMaxPool) k.max_pool_f32(x.data(), x_stride, &w, count, c, y, n);
   }
 
   Epilogue epilogue(int variant) const {
@@ -132,9 +133,9 @@ void test_random(const Kernels& ref, const Kernels& k) {
       Layer l{
           pick(1, i % 4 ? 40 : 90), pick(1, i % 4 ? 40 : 150), pick(1, 9), pick(1, 3), pick(1, 3), 0, pick(1, 40), 0};
       if (kind == Kind::kI8) l.channels = static_cast<int>(round_up(l.channels, 4));
-      if (kind == Kind::kDepthwise && i % 4 == 0)
-        l.channels = 1 << pick(0, 3), l.stride = 1;  // several rows in a vector
-      if (kind == Kind::kDepthwise) l.n = l.channels;
+      if (kind >= Kind::kDepthwise && i % 4 == 0)
+        l.channels = 1 << pick(0, 3), l.stride = 1;    // several rows in a vector
+      if (kind >= Kind::kDepthwise) l.n = l.channels;  // each channel alone
       l.lines = i % 3 ? 1 : pick(2, 4);
       const int span = (l.taps - 1) * l.dilation + 1;
       l.pad = pick(0, span);
@@ -203,7 +204,7 @@ void bench(const Kernels& k) {
   for (const Layer& layer : layers) {
     for (Kind kind : kKinds) {
       Layer l = layer;
-      if (kind == Kind::kDepthwise) l.n = l.channels;
+      if (kind >= Kind::kDepthwise) l.n = l.channels;  // each channel alone
       const Problem p(kind, l, k);
       std::vector<float> y(static_cast<size_t>(l.rows * l.n));
       double us = best_us([&] { p.run(k, 0, l.rows, p.epilogue(1), y.data()); });
