@@ -13,7 +13,7 @@ namespace {
 
 struct VnniDot {
   static constexpr int kRows = 6, kHalves = 2, kGemvPanels = 4;  // 12 accumulators of 16 registers; 8 for a single row
-  static constexpr bool kBiased = true;             // weights stay unsigned
+  static constexpr bool kBiased = true;                          // weights stay unsigned
 
   using Weights = __m256i;
   static Weights load(const uint8_t* w) { return load256(w); }
