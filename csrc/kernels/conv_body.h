@@ -13,9 +13,6 @@ inline const float* conv_row(const float* x, ptrdiff_t x_stride, const ConvWindo
   return at >= 0 ? x + at * x_stride : static_cast<const float*>(w.zeros);
 }
 
-inline Vec load_weights(const float* w) { return load(w); }
-inline Vec load_weights(const uint16_t* w) { return from_f16(w); }
-
 template <class W>
 struct FloatConv {
   static constexpr int kRows = kTileRows, kPanels = kTileVecs, kGemvPanels = 4 * kTileVecs;

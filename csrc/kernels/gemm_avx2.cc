@@ -1,6 +1,8 @@
 // AVX2 + FMA + F16C.
 #if defined(__x86_64__)
 #include "gemm_avx2.h"
+// It is written over what stands above it.
+#include "gemm_body.h"
 
 #include <cmath>
 
@@ -42,51 +44,6 @@ struct MaddDot {
     return _mm256_add_epi32(_mm256_madd_epi16(acc, _mm256_set1_epi16(1)), _mm256_set1_epi32(correction));
   }
 };
-
-inline Vec load_weights(const float* w) { return load(w); }
-inline Vec load_weights(const uint16_t* w) { return from_f16(w); }
-
-template <class W>
-struct FloatGemm {
-  static constexpr int kRows = kTileRows, kPanels = kTileVecs, kGemvPanels = 4;
-  const float* x;
-  ptrdiff_t x_stride;
-  int k;
-  const W* tiles;
-  Output out;
-
-  template <int R, int P>
-  void tile(int row, int panel, int cols) const {
-    const ptrdiff_t panel_size = static_cast<ptrdiff_t>(k) * kPanel;
-    const W* w = tiles + panel * panel_size;
-    const float* a = x + row * x_stride;
-    Vec acc[R][P];
-    PU_UNROLL
-    for (int i = 0; i < R * P; ++i) acc[i / P][i % P] = set(0.0f);
-    for (ptrdiff_t i = 0; i < k; ++i) {
-      Vec weights[P];
-      PU_UNROLL
-      for (int p = 0; p < P; ++p) weights[p] = load_weights(w + p * panel_size + i * kPanel);
-      PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const Vec value = set(a[r * x_stride + i]);
-        PU_UNROLL
-        for (int p = 0; p < P; ++p) acc[r][p] = fma(value, weights[p], acc[r][p]);
-      }
-    }
-    store_tile(out, acc, row, panel, cols);
-  }
-};
-
-void gemm_f32(const float* x, ptrdiff_t x_stride, int rows, int k, const float* tiles, int n, const Epilogue* e,
-              float* y, ptrdiff_t y_stride) {
-  for_each_tile(FloatGemm<float>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx2}}, rows, n);
-}
-
-void gemm_f16(const float* x, ptrdiff_t x_stride, int rows, int k, const uint16_t* tiles, int n, const Epilogue* e,
-              float* y, ptrdiff_t y_stride) {
-  for_each_tile(FloatGemm<uint16_t>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx2}}, rows, n);
-}
 
 inline __m256i abs_bits(__m256 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)); }
 
@@ -190,8 +147,7 @@ void quantize_rows(const float* x, ptrdiff_t x_stride, int rows, int k, int8_t* 
 
 void fill_gemm_avx2(Kernels* kernels) {
   kernels->quantize_rows = quantize_rows;
-  kernels->gemm_f32 = gemm_f32;
-  kernels->gemm_f16 = gemm_f16;
+  fill_float_gemm(kernels);
   kernels->gemm_i8 = gemm_i8<MaddDot>;
   kernels->gemm_i4 = gemm_i4<MaddDot>;
   kernels->conv_i8 = conv_i8<MaddDot>;

@@ -15,6 +15,8 @@
 namespace pocketuni {
 namespace {
 
+constexpr ActRow kActRow = act_row_avx2;
+
 inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
 inline __m256i broadcast_quad(const int8_t* q) {
@@ -209,19 +211,19 @@ struct Int4Gemm {
 template <class Dot>
 void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
              const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  for_each_tile(Int8Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, act_row_avx2}}, rows, n);
+  for_each_tile(Int8Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, kActRow}}, rows, n);
 }
 
 template <class Dot>
 void conv_i8(const QuantizedRows* x, const ConvWindow* window, int rows, int channels, const uint8_t* tiles,
              const float* scales, int n, const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  for_each_tile(Int8Conv<Dot>{x, window, channels, tiles, scales, {e, y, y_stride, act_row_avx2}}, rows, n);
+  for_each_tile(Int8Conv<Dot>{x, window, channels, tiles, scales, {e, y, y_stride, kActRow}}, rows, n);
 }
 
 template <class Dot>
 void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
              const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  for_each_tile(Int4Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, act_row_avx2}}, rows, n);
+  for_each_tile(Int4Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, kActRow}}, rows, n);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // ARMv8.0 NEON.
 #if defined(__aarch64__)
 #include "gemm_neon.h"
+// It is written over what stands above it.
+#include "gemm_body.h"
 
 #include <cmath>
 
@@ -15,52 +17,6 @@ struct WideningDot {
     return vpadalq_s16(acc, vpaddq_s16(low, high));
   }
 };
-
-inline float32x4_t load_weights(const float* w) { return vld1q_f32(w); }
-inline float32x4_t load_weights(const uint16_t* w) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(w))); }
-
-template <class W>
-struct FloatGemm {
-  static constexpr int kRows = 6, kPanels = 1, kGemvPanels = 2;  // 24 accumulators of 32 registers
-  const float* x;
-  ptrdiff_t x_stride;
-  int k;
-  const W* tiles;
-  Output out;
-
-  template <int R, int P>
-  void tile(int row, int panel, int cols) const {
-    constexpr int V = 4 * P;
-    const ptrdiff_t panel_size = static_cast<ptrdiff_t>(k) * kPanel;
-    const W* w = tiles + panel * panel_size;
-    const float* a = x + row * x_stride;
-    float32x4_t acc[R][V];
-    PU_UNROLL
-    for (int i = 0; i < R * V; ++i) acc[i / V][i % V] = vdupq_n_f32(0.0f);
-    for (ptrdiff_t i = 0; i < k; ++i) {
-      float32x4_t weights[V];
-      PU_UNROLL
-      for (int v = 0; v < V; ++v) weights[v] = load_weights(w + v / 4 * panel_size + i * kPanel + v % 4 * 4);
-      PU_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const float32x4_t value = vdupq_n_f32(a[r * x_stride + i]);
-        PU_UNROLL
-        for (int v = 0; v < V; ++v) acc[r][v] = vfmaq_f32(acc[r][v], value, weights[v]);
-      }
-    }
-    store_tile(out, acc, row, panel, cols);
-  }
-};
-
-void gemm_f32(const float* x, ptrdiff_t x_stride, int rows, int k, const float* tiles, int n, const Epilogue* e,
-              float* y, ptrdiff_t y_stride) {
-  for_each_tile(FloatGemm<float>{x, x_stride, k, tiles, {e, y, y_stride, act_row_neon}}, rows, n);
-}
-
-void gemm_f16(const float* x, ptrdiff_t x_stride, int rows, int k, const uint16_t* tiles, int n, const Epilogue* e,
-              float* y, ptrdiff_t y_stride) {
-  for_each_tile(FloatGemm<uint16_t>{x, x_stride, k, tiles, {e, y, y_stride, act_row_neon}}, rows, n);
-}
 
 inline uint32_t abs_bits(float x) {
   uint32_t bits;
@@ -127,8 +83,7 @@ void quantize_rows(const float* x, ptrdiff_t x_stride, int rows, int k, int8_t* 
 
 void fill_gemm_neon(Kernels* kernels) {
   kernels->quantize_rows = quantize_rows;
-  kernels->gemm_f32 = gemm_f32;
-  kernels->gemm_f16 = gemm_f16;
+  fill_float_gemm(kernels);
   kernels->gemm_i8 = gemm_i8<WideningDot>;
   kernels->conv_i8 = conv_i8<WideningDot>;
   kernels->gemm_i4 = gemm_i4<WideningDot>;

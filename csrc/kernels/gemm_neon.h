@@ -8,49 +8,19 @@
 #include "gemm.h"
 #include "gemm_tile.h"
 #include "nn.h"
+#include "vec_neon.h"
+// It is written over what stands above it.
+#include "leave_body.h"
 
 namespace pocketuni {
 namespace {
+
+constexpr ActRow kActRow = act_row_neon;
 
 inline int8x16_t broadcast_quad(const int8_t* q) {
   int32_t value;
   std::memcpy(&value, q, sizeof value);
   return vreinterpretq_s8_s32(vdupq_n_s32(value));
-}
-
-// acc[r][4 p + v]: outputs [16 p + 4 v, + 4) of the tile.
-template <int R, int V>
-PU_NOINLINE void write_tile(const Output& out, float32x4_t (&acc)[R][V], int row, int panel, int cols) {
-  const Epilogue& e = *out.epilogue;
-  const int column = panel * kPanel;
-  if (!out.plain() || cols != V * 4) {
-    float buffer[R * V * 4];
-    PU_UNROLL
-    for (int i = 0; i < R * V; ++i) vst1q_f32(buffer + i * 4, acc[i / V][i % V]);
-    finish_tile(out, buffer, R, V * 4, row, column, cols);
-    return;
-  }
-  PU_UNROLL
-  for (int r = 0; r < R; ++r) {
-    float* y = out.y + (row + r) * out.y_stride + column;
-    const float* residual = e.residual == nullptr ? nullptr : e.residual + (row + r) * e.residual_stride + column;
-    PU_UNROLL
-    for (int v = 0; v < V; ++v) {
-      float32x4_t value = acc[r][v];
-      if (e.bias != nullptr) value = vaddq_f32(value, vld1q_f32(e.bias + column + v * 4));
-      if (residual != nullptr) value = vaddq_f32(value, vld1q_f32(residual + v * 4));
-      vst1q_f32(y + v * 4, value);
-    }
-  }
-}
-
-// A copy goes out, so that the accumulators themselves stay in registers.
-template <int R, int V>
-inline void store_tile(const Output& out, const float32x4_t (&acc)[R][V], int row, int panel, int cols) {
-  float32x4_t copy[R][V];
-  PU_UNROLL
-  for (int i = 0; i < R * V; ++i) copy[i / V][i % V] = acc[i / V][i % V];
-  write_tile(out, copy, row, panel, cols);
 }
 
 template <class Dot>
@@ -86,13 +56,14 @@ struct Int8Gemm {
         for (int v = 0; v < V; ++v) acc[r][v] = Dot::add(acc[r][v], weights[v], value);
       }
     }
-    float32x4_t y[R][V];
+    Vec y[R][P];
     PU_UNROLL
     for (int v = 0; v < V; ++v) {
       const float32x4_t scale = vld1q_f32(scales + panel * kPanel + v * 4);
       PU_UNROLL
       for (int r = 0; r < R; ++r) {
-        y[r][v] = vmulq_n_f32(vmulq_f32(vcvtq_f32_s32(acc[r][v]), scale), x->scale[row + r]);
+        const float32x4_t sum = vmulq_f32(vcvtq_f32_s32(acc[r][v]), scale);
+        y[r][v / 4].q[v % 4] = vmulq_n_f32(sum, x->scale[row + r]);
       }
     }
     store_tile(out, y, row, panel, cols);
@@ -115,8 +86,8 @@ struct Int8Conv {
     constexpr int V = 4 * P;
     const ptrdiff_t quads = channels / 4, panel_size = quads * window->all_taps() * 64;
     const uint8_t* w = tiles + panel * panel_size;
-    float32x4_t sums[R][V];
-    for (int i = 0; i < R * V; ++i) sums[i / V][i % V] = vdupq_n_f32(0.0f);
+    Vec sums[R][P];
+    for (int i = 0; i < R * P; ++i) sums[i / P][i % P] = set(0.0f);
     for (int line = 0; line < window->lines; ++line) {
       const ptrdiff_t base = window->line(line);
       if (base < 0) {
@@ -150,13 +121,14 @@ struct Int8Conv {
           }
         }
         for (int r = 0; r < R; ++r) {
-          for (int v = 0; v < V; ++v) sums[r][v] = vfmaq_n_f32(sums[r][v], vcvtq_f32_s32(acc[r][v]), row_scale[r]);
+          for (int v = 0; v < V; ++v) {
+            float32x4_t& sum = sums[r][v / 4].q[v % 4];
+            sum = vfmaq_n_f32(sum, vcvtq_f32_s32(acc[r][v]), row_scale[r]);
+          }
         }
       }
     }
-    for (int i = 0; i < R * V; ++i) {
-      sums[i / V][i % V] = vmulq_f32(sums[i / V][i % V], vld1q_f32(scales + panel * kPanel + i % V * 4));
-    }
+    for (int i = 0; i < R * P; ++i) sums[i / P][i % P] = sums[i / P][i % P] * load(scales + (panel + i % P) * kPanel);
     store_tile(out, sums, row, panel, cols);
   }
 };
@@ -164,7 +136,7 @@ struct Int8Conv {
 template <class Dot>
 void conv_i8(const QuantizedRows* x, const ConvWindow* window, int rows, int channels, const uint8_t* tiles,
              const float* scales, int n, const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  for_each_tile(Int8Conv<Dot>{x, window, channels, tiles, scales, {e, y, y_stride, act_row_neon}}, rows, n);
+  for_each_tile(Int8Conv<Dot>{x, window, channels, tiles, scales, {e, y, y_stride, kActRow}}, rows, n);
 }
 
 // A quarter of a panel at a time, so that the unpacked nibbles of a group stay in registers for all rows.
@@ -183,9 +155,9 @@ struct Int4Gemm {
     const ptrdiff_t groups = (k + kGroup - 1) / kGroup, q_stride = x->q_stride, sum_stride = q_stride / kGroup;
     const int8_t* a = x->q + row * q_stride;
     const int32_t* sums = x->sum + row * sum_stride;
-    float32x4_t acc[R][4];
+    Vec acc[R][1];
     PU_UNROLL
-    for (int i = 0; i < R * 4; ++i) acc[i / 4][i % 4] = vdupq_n_f32(0.0f);
+    for (int r = 0; r < R; ++r) acc[r][0] = set(0.0f);
     for (ptrdiff_t g = 0; g < groups; ++g) {
       const ptrdiff_t block = panel * groups + g;
       PU_UNROLL
@@ -209,11 +181,11 @@ struct Int4Gemm {
         const float16x4_t half = vreinterpret_f16_u16(vld1_u16(scales + block * kPanel + v * 4));
         const float32x4_t scale = vcvt_f32_f16(half);
         PU_UNROLL
-        for (int r = 0; r < R; ++r) acc[r][v] = vfmaq_f32(acc[r][v], vcvtq_f32_s32(dots[r]), scale);
+        for (int r = 0; r < R; ++r) acc[r][0].q[v] = vfmaq_f32(acc[r][0].q[v], vcvtq_f32_s32(dots[r]), scale);
       }
     }
     PU_UNROLL
-    for (int i = 0; i < R * 4; ++i) acc[i / 4][i % 4] = vmulq_n_f32(acc[i / 4][i % 4], x->scale[row + i / 4]);
+    for (int r = 0; r < R; ++r) acc[r][0] = acc[r][0] * set(x->scale[row + r]);
     store_tile(out, acc, row, panel, cols);
   }
 };
@@ -221,13 +193,13 @@ struct Int4Gemm {
 template <class Dot>
 void gemm_i8(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const float* scales, int n,
              const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  for_each_tile(Int8Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, act_row_neon}}, rows, n);
+  for_each_tile(Int8Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, kActRow}}, rows, n);
 }
 
 template <class Dot>
 void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, const uint16_t* scales, int n,
              const Epilogue* e, float* y, ptrdiff_t y_stride) {
-  for_each_tile(Int4Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, act_row_neon}}, rows, n);
+  for_each_tile(Int4Gemm<Dot>{x, k, tiles, scales, {e, y, y_stride, kActRow}}, rows, n);
 }
 
 }  // namespace

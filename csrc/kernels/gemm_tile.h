@@ -40,9 +40,8 @@ struct Output {
   ptrdiff_t y_stride;
   ActRow act_row;
 
-  bool plain() const { return epilogue->activation == Activation::kNone; }
-  /// An activation that is more than one instruction on registers.
-  bool curved() const { return !plain() && epilogue->activation != Activation::kRelu; }
+  /// Whether the activation is more than one instruction on registers.
+  bool curved() const { return epilogue->activation != Activation::kNone && epilogue->activation != Activation::kRelu; }
 };
 
 // Calls body(rows of x, how many, their output) for blocks of rows that stay in L2 with the weights they meet.
@@ -56,27 +55,6 @@ inline void for_row_blocks(const QuantizedRows& x, int rows, const Epilogue& e, 
     if (e.residual != nullptr) epilogue.residual += row * e.residual_stride;
     const int count = static_cast<int>(rows - row < kBlockRows ? rows - row : kBlockRows);
     body(block, count, Output{&epilogue, y + row * y_stride, y_stride, act_row});
-  }
-}
-
-// The slow way out of a tile: through `tile` [rows][width] when an activation follows or a panel is partial. It reads
-// the residual just before it stores, so y may be the residual.
-inline void finish_tile(const Output& out, float* tile, int rows, int width, int row, int column, int cols) {
-  const Epilogue& e = *out.epilogue;
-  if (e.bias != nullptr) {
-    for (int r = 0; r < rows; ++r) {
-      for (int c = 0; c < cols; ++c) tile[r * width + c] += e.bias[column + c];
-    }
-  }
-  if (!out.plain()) out.act_row(e.activation, tile, rows * width);
-  for (int r = 0; r < rows; ++r) {
-    float* y = out.y + (row + r) * out.y_stride + column;
-    if (e.residual == nullptr) {
-      for (int c = 0; c < cols; ++c) y[c] = tile[r * width + c];
-    } else {
-      const float* residual = e.residual + (row + r) * e.residual_stride + column;
-      for (int c = 0; c < cols; ++c) y[c] = tile[r * width + c] + residual[c];
-    }
   }
 }
 

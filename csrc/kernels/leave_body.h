@@ -1,9 +1,13 @@
-// How a tile of Vecs leaves its registers, over the Vec and the gemm_tile.h that were included before.
+// How weights enter a tile of Vecs, and how it leaves its registers, over the Vec and the gemm_tile.h that were
+// included before.
 #pragma once
 #include <math.h>
 
 namespace pocketuni {
 namespace {
+
+inline Vec load_weights(const float* w) { return load(w); }
+inline Vec load_weights(const uint16_t* w) { return from_f16(w); }
 
 /// Bias, relu and residual of whole panels in registers, then into memory.
 template <int R, int P>

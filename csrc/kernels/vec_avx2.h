@@ -8,7 +8,7 @@ namespace pocketuni {
 namespace {
 
 // 6 x 1 vectors are 12 of the 16 registers.
-constexpr int kTileRows = 6, kTileVecs = 1;
+constexpr int kTileRows = 6, kTileVecs = 1, kRowVecs = 4;  // the last: of a product of a single row
 
 struct Vec {
   __m256 a, b;

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pocketuni_tools.ir import Value
+from pocketuni_tools.ir import Graph, Value
 from pocketuni_tools.pack import write
 from pocketuni_tools.packing import pack_gemm_float, pack_plain
 from pocketuni_tools.reader import Contents, read_model
@@ -36,7 +36,7 @@ RIDGE = 1.0
 FOLDS = 5
 
 
-def head_of(contents: Contents) -> Any:
+def head_of(contents: Contents) -> Graph:
     """Raises ValueError where the file has no towers for voices of recordings."""
     for graph in contents.towers:
         if graph.name == HEAD:
