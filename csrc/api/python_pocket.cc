@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/python_module.h"
@@ -33,7 +34,7 @@ py::array_t<float> rows_array(const std::vector<float>& data, size_t width) {
   return py::array_t<float>({rows, static_cast<py::ssize_t>(width)}, data.data());
 }
 
-VoiceState parse_state(const std::string& bytes) {
+VoiceState parse_state(std::string_view bytes) {
   return VoiceState::parse(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
 }
 
@@ -253,19 +254,19 @@ Options options_of(const py::dict& given, const std::string& isa) {
 
 /// A speech of either kind, with a voice or without.
 template <typename Speech, typename Options>
-std::unique_ptr<Speech> start(const PyModel& model, const std::string& state, const Options& options) {
+std::unique_ptr<Speech> start(const PyModel& model, std::string_view state, const Options& options) {
   GilReleased release;
   if (state.empty()) return std::make_unique<Speech>(model, options, nullptr);
   const VoiceState voice = parse_state(state);
   return std::make_unique<Speech>(model, options, &voice);
 }
 
-std::unique_ptr<PyPocketSpeech> start_speech(const PyModel& model, const std::string& state, const std::string& isa,
+std::unique_ptr<PyPocketSpeech> start_speech(const PyModel& model, std::string_view state, const std::string& isa,
                                              const py::kwargs& given) {
   return start<PyPocketSpeech>(model, state, options_of<PocketOptions>(given, isa));
 }
 
-std::unique_ptr<PyPocketStream> start_stream(const PyModel& model, const std::string& state, const std::string& isa,
+std::unique_ptr<PyPocketStream> start_stream(const PyModel& model, std::string_view state, const std::string& isa,
                                              double volume, size_t chunk_frames, const py::kwargs& given) {
   StreamOptions options = options_of<StreamOptions>(given, isa);
   options.volume = volume;

@@ -60,8 +60,9 @@ class ShapeCheck {
     for (const Attribute& attribute : node.attributes) {
       const auto* list = std::get_if<std::vector<int64_t>>(&attribute.value);
       for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
+        if ((*list)[i] > -2) continue;  // only then does the subtraction below not overflow
         const uint64_t name = static_cast<uint64_t>(-2 - (*list)[i]);
-        if ((*list)[i] <= -2 && name < spec_.named_dims.size()) add({kNamed, static_cast<size_t>(name)});
+        if (name < spec_.named_dims.size()) add({kNamed, static_cast<size_t>(name)});
       }
     }
     sizes_.assign(variables_.size(), 1);

@@ -65,6 +65,7 @@ struct Int8Gemm {
   const float* scales;
   Output out;
   const int32_t* start;  // [rows]: undoes the bias of the weights
+  int ahead;             // how many panels of the next group each tile of a group fetches: all tiles fetch them all
 
   // One row by one panel: a chain is as long as the product, so there are eight, for integers without a difference.
   // Returns how many quads they took.
@@ -100,10 +101,12 @@ struct Int8Gemm {
     }
     ptrdiff_t i = 0;
     if constexpr (R == 1 && P == 1) i = add_chains(w, a, quads, &acc[0][0]);
+    const uint8_t* next = w + (P + (row + kRows - 1) / kRows * ahead) * panel_size;
     for (; i < quads; ++i) {
       __m512i weights[P];
       PU_UNROLL
       for (int p = 0; p < P; ++p) weights[p] = _mm512_loadu_si512(w + p * panel_size + i * 64);
+      for (int p = 0; p < ahead; ++p) _mm_prefetch(next + p * panel_size + i * 64, _MM_HINT_T1);
       PU_UNROLL
       for (int r = 0; r < R; ++r) {
         const __m512i value = broadcast_quad(a + r * q_stride + i * 4);
@@ -132,8 +135,12 @@ void gemm_i8_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* 
   int32_t start[kBlockRows];
   for_row_blocks(*x, rows, *e, y, y_stride, act_row_avx512, [&](const QuantizedRows& block, int count, Output out) {
     for (int r = 0; r < count; ++r) start[r] = -128 * row_sum(block, r, k);
-    const Int8Gemm op{&block, k, tiles, scales, out, start};
-    if (rows == 1 && static_cast<ptrdiff_t>(n) * k > kFarBytes) {
+    const bool far = static_cast<ptrdiff_t>(n) * k > kFarBytes;
+    const int group = (count + Int8Gemm::kRows - 1) / Int8Gemm::kRows;  // tiles
+    // More rows than that take longer than their weights need to come.
+    const int ahead = far && rows > 1 && group <= Int8Gemm::kPanels ? (Int8Gemm::kPanels + group - 1) / group : 0;
+    const Int8Gemm op{&block, k, tiles, scales, out, start, ahead};
+    if (rows == 1 && far) {
       sweep<Int8Gemm, 1, 1>(op, 1, n);
     } else if (count > 1 && k <= kShort) {
       sweep<Int8Gemm, Int8Gemm::kRows, 2>(op, count, n);
