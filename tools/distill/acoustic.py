@@ -211,6 +211,12 @@ class Acoustic(nn.Module):
         self.encoder = Encoder(self.shape)
         self.decoder = Decoder(self.shape)
 
+    def int8_products(self) -> list[nn.Module]:
+        """The layers whose products the runtime does in int8."""
+        stacks = (self.encoder.stack, self.encoder.variance, self.decoder.stack)
+        blocks = [block for stack in stacks for block in stack.blocks]
+        return [self.decoder.enter, *(layer for b in blocks for layer in (b.film, b.widen, b.narrow))]
+
     @torch.no_grad()
     def grow_from(self, weights: dict[str, Tensor]) -> None:
         """Takes the weights of a model with fewer blocks, or less width within them; what it computes stays the same.

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from . import restore
-from .acoustic import Acoustic, load_acoustic
+from .acoustic import Acoustic
 from .data import Prepared
 
 
@@ -26,13 +26,6 @@ def blend(first: Acoustic, second: Acoustic, share: float) -> Acoustic:
     return model.eval().requires_grad_(False)
 
 
-def read(path: Path, work: Path) -> Acoustic:
-    """The student of a checkpoint, or of a finished file with the bands of the work folder."""
-    return (
-        restore.acoustic_of(path, *Prepared(work).band_statistics()) if path.suffix == ".puni" else load_acoustic(path)
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("first", type=Path, help="checkpoint or .puni")
@@ -43,7 +36,8 @@ def main() -> None:
     options = parser.parse_args()
     if not 0 <= options.share <= 1:
         parser.error(f"--share is {options.share}, expected 0 to 1")
-    model = blend(read(options.first, options.work), read(options.second, options.work), options.share)
+    data = Prepared(options.work)
+    model = blend(*(restore.student_of(path, data) for path in (options.first, options.second)), options.share)
     torch.save({"shape": model.shape.as_dict(), "average": model.state_dict()}, options.out)
 
 

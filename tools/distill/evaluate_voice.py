@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 import torch
 
-from . import hifigan, judges, mel, plots, synthesis, train_pitch, units, vocoder
-from .acoustic import Acoustic, load_acoustic, synthesize_mel
+from . import hifigan, judges, mel, plots, restore, synthesis, train_pitch, units, vocoder
+from .acoustic import Acoustic, synthesize_mel
 from .data import Prepared, Utterance
 from .prepare import load
 from .shifted import find_frames
@@ -160,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--acoustic", type=Path, help="default: WORK/acoustic/checkpoint.pt")
+    parser.add_argument("--acoustic", type=Path, help="checkpoint or .puni; default: WORK/acoustic/checkpoint.pt")
     parser.add_argument("--vocoder", type=Path, help="default: WORK/vocoder/student/vocoder.pt")
     parser.add_argument("--count", type=int, default=35)
     choices = ["recording", "teacher", "teacher-forced", "student"]
@@ -174,7 +174,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     data = Prepared(options.work)
-    model = load_acoustic(options.acoustic or options.work / "acoustic/checkpoint.pt")
+    model = restore.student_of(options.acoustic or options.work / "acoustic/checkpoint.pt", data)
     (predict if options.predict else evaluate)(options, data, model)
 
 

@@ -183,18 +183,23 @@ def others_of(stored: Contents, towers: list[Tower]) -> Contents:
 def export(options: argparse.Namespace) -> dict[str, Any]:
     """Writes the model file; returns the errors of its outputs and its size."""
     data = Prepared(options.work)
-    blobs, voices = choose_voices(data)
-    chosen = acoustic_towers(load_acoustic(options.acoustic or options.work / "acoustic/checkpoint.pt"), data)
-    chosen += vocoder_towers(
+    chosen = vocoder_towers(
         options.data,
         options.vocoder or options.work / "vocoder/student/vocoder.pt",
         options.pitch or options.work / "vocoder/pitch.pt",
     )
+    if not options.keep_acoustic:
+        checkpoint = options.acoustic or options.work / "acoustic/checkpoint.pt"
+        chosen = acoustic_towers(load_acoustic(checkpoint), data) + chosen
     kept = others_of(read_model(options.keep), [tower for tower, _ in chosen]) if options.keep else None
+    blobs, voices = choose_voices(data)
     if kept is not None:
         if kept.blobs.get(voice_space.BLOB) != data.space.digest():
             raise ValueError(f"{options.keep}: its voice space is not that of {options.work}; run prepare with --start")
-        blobs |= {name: blob for name, blob in kept.blobs.items() if not name.startswith("voice/")}
+        if options.keep_acoustic:
+            blobs, voices = kept.blobs, kept.meta["voices"]
+        else:
+            blobs |= {name: blob for name, blob in kept.blobs.items() if not name.startswith("voice/")}
     elif options.cloning:
         chosen += cloning_towers.towers(options.work)
         blobs[voice_space.BLOB] = data.space.digest()
@@ -219,7 +224,7 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
     }
     rest = {name: p for _, precisions in chosen for name, p in precisions.items() if name not in packed}
     if kept is not None:
-        known = kept.meta["report"]["outputs"]
+        known = kept.meta.get("report", {}).get("outputs", {})
         report["outputs"] |= {graph.name: known[graph.name] for graph in kept.towers if graph.name in known}
     write_model(options.out, graphs, precisions=rest, meta=meta, blobs=blobs, packed=packed)
     return {"bytes": options.out.stat().st_size, "errors": {name: round(error, 4) for name, error in errors.items()}}
@@ -241,8 +246,13 @@ def main() -> None:
         type=Path,
         help="a finished .puni whose towers for recordings and for pronunciation stay as they are",
     )
+    parser.add_argument(
+        "--keep-acoustic", action="store_true", help="of the file to --keep, encoder and decoder stay, too"
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    if options.keep_acoustic and not options.keep:
+        parser.error("--keep-acoustic says what of a file stays: give that file, with --keep")
     torch.set_num_threads(1)
     print(json.dumps(export(options), indent=1))
 

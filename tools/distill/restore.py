@@ -23,7 +23,8 @@ from pocketuni_tools.reader import read_model
 from torch import Tensor, nn
 
 from . import activity, cloning_towers, speaker_tower, train_pitch, vocoder, voice_space
-from .acoustic import SPEAKER, Acoustic, Decoder, Shape
+from .acoustic import SPEAKER, Acoustic, Decoder, Shape, load_acoustic
+from .data import Prepared
 from .mel import MELS
 from .speaker_tower import MEL_SCALE
 from .voice_space import VoiceSpace
@@ -57,6 +58,17 @@ class Weights:
         return found
 
 
+class Layers(dict[str, np.ndarray]):
+    """Weights of a tower by the names of its module's. Raises ValueError, naming what the file does not hold."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise ValueError(f"{self.path}: its towers lack {name!r}; expected those of this version's export")
+
+
 def shape_of(w: Weights) -> Shape:
     """Widths and depths of the acoustic student in a file."""
     e, d = "voice.encoder", "voice.decoder"
@@ -73,9 +85,9 @@ def shape_of(w: Weights) -> Shape:
     )
 
 
-def module_weights(w: Weights, tower: str, module: nn.Module) -> dict[str, np.ndarray]:
+def module_weights(w: Weights, tower: str, module: nn.Module) -> Layers:
     """Weights of an acoustic module, named as its tower's tensors are; layers that the file lacks are left out."""
-    found = {}
+    found = Layers(w.path)
     for name in module.state_dict():
         layer, _, kind = name.replace(".blocks.", ".").rpartition(".")
         stored = f"{tower}.{layer}.{kind}"
@@ -120,6 +132,13 @@ def acoustic_of(path: Path, mean: np.ndarray, deviation: np.ndarray) -> Acoustic
     return model
 
 
+def student_of(path: Path, data: Prepared) -> Acoustic:
+    """The acoustic student of a checkpoint, or of a finished `.puni` with the bands of `data`."""
+    if path.suffix != ".puni":
+        return load_acoustic(path)
+    return acoustic_of(path, *data.band_statistics()).eval().requires_grad_(False)
+
+
 def space_of(path: Path, fitted: VoiceSpace) -> VoiceSpace:
     """The voice space of a `.puni`, where GE2E's part is `fitted` to the same recordings.
 
@@ -139,12 +158,14 @@ def space_of(path: Path, fitted: VoiceSpace) -> VoiceSpace:
     return VoiceSpace(fitted.mean, fitted.axes, mean.astype(np.float32), axes.astype(np.float32), name)
 
 
-def of_tower(w: Weights, tower: str) -> dict[str, np.ndarray]:
+def of_tower(w: Weights, tower: str) -> Layers:
     """Weights of one tower, named as in its own module: towers whose modules name theirs alike share a file."""
     if tower not in w.towers:
         raise ValueError(f"{w.path}: expected a tower {tower!r}; is it a voice that distill.export wrote?")
     named = {name.removeprefix(f"{tower}.").removeprefix("model."): name for name in w.towers[tower].constants}
-    return {own: w(name) for own, name in named.items()}
+    found = Layers(w.path)
+    found.update((own, w(name)) for own, name in named.items())
+    return found
 
 
 def config_of(found: dict[str, np.ndarray]) -> vocoder.Config:

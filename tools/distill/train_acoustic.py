@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from . import likeness, plots, restore, train_pitch, units
+from . import likeness, plots, restore, rounded, train_pitch, units
 from .acoustic import Acoustic, Shape, synthesize_mel
 from .critic import Critic, critic_loss, student_loss
 from .data import Batch, Prepared, Sampler
@@ -86,6 +86,8 @@ class Trainer:
         # cuDNN's rule holds for the LSTM on CPUs as well: no gradient outside of training mode. It has no dropout.
         self.likeness.teacher.train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        if options.rounded:
+            rounded.round_products(self.model.int8_products())
         betas = (0.9, 0.98)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), options.rate, betas, weight_decay=0.01)
         self.critic_optimizer = torch.optim.AdamW(self.critic.parameters(), 2e-4, (0.5, 0.9))
@@ -290,6 +292,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--critic-from", type=float, default=0.5, help="share of the training after which it starts")
     parser.add_argument("--dropout", type=float, default=1.0, help="factor; 0 for a short run from trained weights")
+    parser.add_argument("--rounded", action="store_true", help=rounded.HELP)
     parser.add_argument("--checkpoint-minutes", type=float, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import istft, packed, plots, restore, segments, source, spectral_loss, vocoder
+from . import istft, packed, plots, restore, rounded, segments, source, spectral_loss, vocoder
 
 CLIP_NORM = 5.0
 TERMS = ("resolution", "coherent", "mel")
@@ -47,6 +47,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=vocoder.Config.blocks)
     parser.add_argument("--corpora", nargs="+", default=list(packed.CORPORA), choices=packed.CORPORA)
     parser.add_argument("--predicted", type=float, default=0.0, help="share of segments with a predicted mel")
+    parser.add_argument("--rounded", action="store_true", help=rounded.HELP)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-seconds", type=float, default=120.0, help="time between checkpoints")
@@ -78,6 +79,8 @@ class Trainer:
         config = vocoder.Config(arguments.channels, arguments.hidden, arguments.blocks)
         self.model = vocoder.Vocoder(config)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
+        if arguments.rounded:
+            rounded.round_products(self.model.int8_products())
         decayed = [p for p in self.model.parameters() if p.dim() > 1]
         plain = [p for p in self.model.parameters() if p.dim() <= 1]
         groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]

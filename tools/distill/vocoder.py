@@ -94,6 +94,11 @@ class Vocoder(nn.Module):
             loud, real, imaginary = FIRST_LOG_GAIN, 1.0, 0.0
             self.head.bias.copy_(torch.tensor([loud, loud, real, imaginary]).repeat_interleave(mel.BINS))
 
+    def int8_products(self) -> list[nn.Module]:
+        """The layers whose products the runtime does in int8."""
+        inner = [layer for block in self.trunk.blocks for layer in (block.expand, block.reduce)]
+        return [self.trunk.first, *inner, self.head]
+
     def gains(self, log_mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Real and imaginary gain of the pulses and gain of the noise, `[B, T, 513]` each."""
         values = self.head(self.trunk((log_mel - MEL_CENTRE) * MEL_SCALE)).float()
