@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs fuzz targets beside each other: tests/fuzz.sh FOLDER_OF_TARGETS SECONDS TARGET...   (model_file text voice_file
 # audio onnx). Each starts from its seeds and dictionary in tests/fuzz and from what earlier runs found in
-# FOLDER_OF_TARGETS/corpus. A finding ends it with its input beside the logs, and this script with status 1.
+# FOLDER_OF_TARGETS/corpus. A finding ends it with its input beside the logs, and this script with status 1. FUZZ_SEED:
+# the same inputs each time; without it, others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 targets=$1 seconds=$2
@@ -25,7 +26,7 @@ for name in "$@"; do
   mkdir -p "$corpus"
   run=("$targets/fuzz_$name")
   [ "$name" = onnx ] && run=(python tests/tools/fuzz_onnx.py)
-  common=(-max_total_time="$seconds" -rss_limit_mb=4096 -timeout=60 -print_final_stats=1
+  common=(-seed="${FUZZ_SEED:-0}" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=60 -print_final_stats=1
     -artifact_prefix="$targets/finding-$name-")
   [ -f "tests/fuzz/$name.dict" ] && common+=(-dict="tests/fuzz/$name.dict")
   # shellcheck disable=SC2086

@@ -59,10 +59,11 @@ def test_losses_fall_and_the_averaged_model_is_stored(monkeypatch, work):
     assert (folder / "losses.png").stat().st_size > 1000
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(monkeypatch, work):
-    whole = torch.load(run(monkeypatch, work, "whole", "--steps", "6") / "state.pt", weights_only=False)
-    run(monkeypatch, work, "parts", "--steps", "6", "--stop", "3")
-    parts = torch.load(run(monkeypatch, work, "parts", "--steps", "6") / "state.pt", weights_only=False)
+@pytest.mark.parametrize("more", [[], ["--rounded"]])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(monkeypatch, work, more):
+    whole = torch.load(run(monkeypatch, work, "whole", "--steps", "6", *more) / "state.pt", weights_only=False)
+    run(monkeypatch, work, "parts", "--steps", "6", "--stop", "3", *more)
+    parts = torch.load(run(monkeypatch, work, "parts", "--steps", "6", *more) / "state.pt", weights_only=False)
     assert parts["step"] == 6
     for name, tensor in whole["model"].items():
         torch.testing.assert_close(parts["model"][name], tensor, msg=name)
