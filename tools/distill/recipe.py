@@ -82,13 +82,15 @@ def main() -> None:
             print("python", shlex.join(words), "" if took is None else f"  # done in {took:.0f} s")
         return
     options.work.mkdir(parents=True, exist_ok=True)
+    folders = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    surroundings = os.environ | {"PYTHONPATH": os.pathsep.join(folder for folder in folders if folder)}
     for number, words in enumerate(todo):
         name = shlex.join(words)
         if name in done:
             continue
         print(f"{time.strftime('%H:%M:%S')} step {number + 1} of {len(todo)}: python {name}", flush=True)
         begin = time.monotonic()
-        status = subprocess.run([sys.executable, *words], check=False).returncode
+        status = subprocess.run([sys.executable, *words], env=surroundings, check=False).returncode
         if status != 0:
             sys.exit(f"step {number + 1} of {len(todo)} failed, see above; the same command goes on with this step")
         done[name] = time.monotonic() - begin
