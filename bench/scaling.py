@@ -32,7 +32,7 @@ def random_feed(tower: pocketuni.Tower, sizes: dict[str, int], random: np.random
     """Inputs whose named dimensions have these sizes: floats of a normal distribution, small whole numbers."""
     found = {}
     for name, spec in tower.inputs.items():
-        shape = [sizes.get(dim, 1) if isinstance(dim, str) else dim for dim in spec.shape]
+        shape = [sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape]
         if spec.dtype == "float32":
             found[name] = random.standard_normal(shape).astype(np.float32)
         else:
@@ -69,7 +69,7 @@ def measure(minilm: Path, threads: int, runs: int) -> dict[str, Any]:
         "us": {
             f"MiniLM, a sentence of {TOKENS} tokens, by batch": by_size(text, "batch", BATCHES, {"sequence": TOKENS}),
             "voice.decoder, a frame, by frames": by_size(voice["voice.decoder"], "frames", LENGTHS, {}),
-            "voice.vocoder, a frame, by frames": by_size(voice["voice.vocoder"], "frames", LENGTHS, {}),
+            "voice.vocoder, a frame, by frames": by_size(voice["voice.vocoder"], "T", LENGTHS, {}),
         },
         "runs": runs,
         "growth_mib": growth_mib(text, runs),
