@@ -60,7 +60,7 @@ class ShapeCheck {
     for (const Attribute& attribute : node.attributes) {
       const auto* list = std::get_if<std::vector<int64_t>>(&attribute.value);
       for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
-        if ((*list)[i] > -2) continue;  // only then does the subtraction below not overflow
+        if ((*list)[i] >= kComputed) continue;  // no name, and the largest numbers would overflow below
         const uint64_t name = static_cast<uint64_t>(-2 - (*list)[i]);
         if (name < spec_.named_dims.size()) add({kNamed, static_cast<size_t>(name)});
       }

@@ -5,22 +5,21 @@
 
 namespace pocketuni {
 
-/// The nearest half, ties to even; what is too large becomes infinity, NaN stays NaN. Without branches: loops over it
-/// become vectors.
+/// The nearest half, ties to even; what is too large becomes infinity, NaN stays NaN.
 inline uint16_t to_half(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   const uint32_t sign = bits >> 16 & 0x8000u;
   bits &= 0x7fffffffu;
-  float magnitude;
-  std::memcpy(&magnitude, &bits, sizeof magnitude);
-  magnitude += 0.5f;  // leaves the mantissa of what becomes subnormal, rounded, in the low bits
-  uint32_t small;
-  std::memcpy(&small, &magnitude, sizeof small);
-  const uint32_t normal = (bits + 0xc8000fffu + (bits >> 13 & 1u)) >> 13;
-  const uint32_t huge = bits > 0x7f800000u ? 0x7e00u : 0x7c00u;
-  const uint32_t finite = bits < 0x38800000u ? small - 0x3f000000u : normal;
-  return static_cast<uint16_t>(sign | (bits >= 0x47800000u ? huge : finite));
+  if (bits >= 0x47800000u) return static_cast<uint16_t>(sign | (bits > 0x7f800000u ? 0x7e00u : 0x7c00u));
+  if (bits < 0x38800000u) {  // subnormal: adding 0.5 leaves the mantissa, rounded, in the low bits
+    float magnitude;
+    std::memcpy(&magnitude, &bits, sizeof bits);
+    magnitude += 0.5f;
+    std::memcpy(&bits, &magnitude, sizeof bits);
+    return static_cast<uint16_t>(sign | (bits - 0x3f000000u));
+  }
+  return static_cast<uint16_t>(sign | ((bits + 0xc8000fffu + (bits >> 13 & 1u)) >> 13));
 }
 
 inline float to_float(uint16_t half) {

@@ -77,17 +77,14 @@ template <typename From, typename Convert>
 void KvCache::append_as(const From* keys, const From* values, ptrdiff_t stride, size_t rows, Convert convert) {
   using To = decltype(convert(*keys));
   make_room(static_cast<int64_t>(rows));
-  const int width = shape_.width;
-  std::vector<To> row(2 * static_cast<size_t>(width));  // converted before it is spread, which vectors do
-  for (size_t i = 0; i < rows; ++i, keys += stride, values += stride, ++end_) {
+  for (size_t row = 0; row < rows; ++row, keys += stride, values += stride, ++end_) {
     for (int head = 0; head < shape_.kv_heads; ++head) {
-      std::transform(keys + head * width, keys + (head + 1) * width, row.data(), convert);
-      std::transform(values + head * width, values + (head + 1) * width, row.data() + width, convert);
+      const From *key = keys + head * shape_.width, *value = values + head * shape_.width;
       To* key_to = reinterpret_cast<To*>(keys_->data()) + key_index(head, end_ - base_, 0);
       To* value_to = reinterpret_cast<To*>(values_->data()) + value_index(head, end_ - base_, 0);
-      for (int c = 0; c < width; ++c) key_to[c * kPanel] = row[static_cast<size_t>(c)];
-      for (int c = 0; c < width; c += kPanel, value_to += capacity_ * kPanel) {
-        std::copy_n(row.data() + width + c, std::min(kPanel, width - c), value_to);
+      for (int c = 0; c < shape_.width; ++c) {
+        key_to[c * kPanel] = convert(key[c]);
+        value_to[c / kPanel * (capacity_ * kPanel) + c % kPanel] = convert(value[c]);
       }
     }
   }
@@ -102,7 +99,6 @@ void KvCache::append(const float* keys, const float* values, ptrdiff_t stride, s
 }
 
 void KvCache::append_halves(const uint16_t* keys, const uint16_t* values, ptrdiff_t stride, size_t rows) {
-  make_room(static_cast<int64_t>(rows) + kStep);  // what a voice is loaded for follows
   if (half_) {
     append_as(keys, values, stride, rows, [](uint16_t half) { return half; });
   } else {

@@ -192,14 +192,14 @@ def export(options: argparse.Namespace) -> dict[str, Any]:
         checkpoint = options.acoustic or options.work / "acoustic/checkpoint.pt"
         chosen = acoustic_towers(load_acoustic(checkpoint), data) + chosen
     kept = others_of(read_model(options.keep), [tower for tower, _ in chosen]) if options.keep else None
-    blobs, voices = choose_voices(data)
+    if kept is not None and kept.blobs.get(voice_space.BLOB) != data.space.digest():
+        raise ValueError(f"{options.keep}: its voice space is not that of {options.work}; run prepare with --start")
+    if kept is not None and options.keep_acoustic:
+        blobs, voices = kept.blobs, kept.meta.get("voices", {})
+    else:
+        blobs, voices = choose_voices(data)
     if kept is not None:
-        if kept.blobs.get(voice_space.BLOB) != data.space.digest():
-            raise ValueError(f"{options.keep}: its voice space is not that of {options.work}; run prepare with --start")
-        if options.keep_acoustic:
-            blobs, voices = kept.blobs, kept.meta["voices"]
-        else:
-            blobs |= {name: blob for name, blob in kept.blobs.items() if not name.startswith("voice/")}
+        blobs = blobs | {name: blob for name, blob in kept.blobs.items() if not name.startswith("voice/")}
     elif options.cloning:
         chosen += cloning_towers.towers(options.work)
         blobs[voice_space.BLOB] = data.space.digest()

@@ -1,6 +1,6 @@
 """The voice from recordings: every step, one after the other, as commands that can also be run by themselves.
 
-    python -m distill.recipe --work WORK                 # about nine hours of two cores
+    python -m distill.recipe --work WORK                 # nine hours of two cores, by estimate
     python -m distill.recipe --work WORK --share 0.02    # a trial: all steps, hardly trained
     python -m distill.recipe --work WORK --list          # the commands, and which of them are done
 
@@ -41,7 +41,7 @@ make_lexicon --work WORK/g2p
 evaluate_voice --work WORK --acoustic WORK/finish/checkpoint.pt --predict --corpora ljspeech vctk-p239
 train_pitch --work WORK --start WORK/vocoder/pitch.pt --steps 1250 --rate 7e-4 --predicted 0.6
 train_vocoder --work WORK --steps 4700 --predicted 0.6
-train_vocoder --work WORK --name finish --start WORK/vocoder/student/vocoder.pt --rounded --predicted 0.6 --steps 700 --rate 3e-4
+train_vocoder --work WORK --name finish --start WORK/vocoder/student/vocoder.pt --rounded --predicted 0.6 --steps 1500 --rate 3e-4
 export --work WORK --acoustic WORK/finish/checkpoint.pt --vocoder WORK/vocoder/finish/vocoder.pt --out WORK/voice.puni
 compensate WORK/voice.puni -o WORK/voice.puni
 """.strip().splitlines()  # noqa: E501
