@@ -247,8 +247,8 @@ class Model:
         speed: 0.25 to 4, 2 is twice as fast. pitch: semitones, -12 to 12. volume: 0 to 10; what would leave [-1, 1] is
         bent back softly. seed: of the noise in the voice, 0 to 2^32 - 1; None means 0.
 
-        One thread computes, unless the model was opened with `threads`. The same arguments give the same samples, with
-        any number of threads. A text without words gives no samples.
+        One thread computes, unless the model was opened with `threads`: others then speak the next sentences. The same
+        arguments give the same samples, with any number of threads. A text without words gives no samples.
         Raises ValueError for an option out of range, an unknown voice (naming those there are), one of another model,
         faulty markup, and a model that cannot speak. Releases the GIL while it computes.
         """

@@ -15,8 +15,11 @@ namespace {
 constexpr double kParagraphGap = 0.35;  // seconds of silence before a paragraph, beyond those between sentences
 // 93 ms of speech cost a few milliseconds; the last step costs least for each frame that is computed.
 constexpr size_t kFirstChunk = 8, kLargestChunk = 64;
-constexpr int kUsualThreads = 1;  // far faster than speech is heard, and two take half as much CPU time again
-constexpr float kKnee = 0.95f;    // beyond it, samples are bent so that they stay below 1
+constexpr size_t kLargestChunkAhead = 256;        // threads that speak other utterances wait for the end of each chunk
+constexpr int kUsualThreads = 1;                  // far faster than speech is heard
+constexpr int kMostUtterances = 4;                // spoken beside each other
+constexpr size_t kMostAhead = 512 * kHopSamples;  // samples of each, unheard
+constexpr float kKnee = 0.95f;                    // beyond it, samples are bent so that they stay below 1
 
 /// Formats a number as in "0.25".
 std::string number_text(double value) {
@@ -46,9 +49,9 @@ std::shared_ptr<const Model> speaking(std::shared_ptr<const Model> model) {
   return model;
 }
 
-SessionOptions session_options(const SpeechOptions& options) {
+SessionOptions session_options(const SpeechOptions& options, int threads) {
   SessionOptions session;
-  session.threads = options.threads;
+  session.threads = threads;
   session.isa = options.isa;
   return session;
 }
@@ -56,14 +59,24 @@ SessionOptions session_options(const SpeechOptions& options) {
 }  // namespace
 
 SpeechStream::SpeechStream(std::shared_ptr<const Model> model, const SpeechOptions& options)
-    : options_(checked(options)),
-      speaker_(options.vector.empty() ? stored_voice(speaking(model)->file(), options.voice)
-                                      : unit_voice(options.vector)),
-      front_end_(speaking(model)),
-      encoder_(model, session_options(options_)),
-      chain_(model, session_options(options_), encoder_.width()),
+    : model_(speaking(std::move(model))),
+      options_(checked(options)),
+      speaker_(options.vector.empty() ? stored_voice(model_->file(), options.voice) : unit_voice(options.vector)),
+      front_end_(model_),
+      encoder_(model_, session_options(options_, options_.threads)),
+      pool_(std::min(options_.threads, kMostUtterances)),
       growing_(kFirstChunk) {
-  if (!options_.vector.empty()) missing_pitch_ = missing_pitch(&encoder_, &chain_, speaker_, options_.log_f0);
+  idle_.push_back(std::make_unique<SpokenUtterance>(make_chain()));
+  if (!options_.vector.empty()) {
+    missing_pitch_ = missing_pitch(&encoder_, idle_.front()->chain(), speaker_, options_.log_f0);
+  }
+}
+
+/// Utterances that are spoken beside each other share the threads.
+std::unique_ptr<VoiceChain> SpeechStream::make_chain() const {
+  SessionOptions session = session_options(options_, options_.threads / pool_.size());
+  session.isa = encoder_.isa();
+  return std::make_unique<VoiceChain>(model_, session, encoder_.width());
 }
 
 void SpeechStream::push(std::string_view text) { front_end_.push(text); }
@@ -74,69 +87,92 @@ const SpeechChunk* SpeechStream::next() {
   chunk_.samples.clear();
   chunk_.words.clear();
   if (cancelled_) return nullptr;
+  if (utterances_.empty() && !begin_utterance()) {
+    waited_for_ = true;
+    growing_ = kFirstChunk;
+    return nullptr;
+  }
+  if (!speaking_) hear_utterance();
+  const size_t frames = options_.chunk_frames > 0 ? options_.chunk_frames : growing_;
+  growing_ = std::min(2 * growing_, pool_.size() > 1 ? kLargestChunkAhead : kLargestChunk);
   try {
-    if (!speaking_ && !begin_utterance()) return nullptr;
-    fill_chunk(chunk_size() * kHopSamples);
+    fill_chunk(frames * kHopSamples);
   } catch (...) {
-    speaking_ = false;  // what is left of this sentence is lost; the next call goes on behind it
-    words_.clear();
+    words_.clear();  // what is left of this sentence is lost; the next call goes on behind it
+    end_utterance();
     throw;
   }
   if (cancelled_) return nullptr;
+  waited_for_ = false;
   shape_samples();
   take_words();
   return &chunk_;
 }
 
-/// Adds samples until there are `wanted`, or up to a frame more, or the utterance ends.
-void SpeechStream::fill_chunk(size_t wanted) {
-  while (chunk_.samples.size() < wanted && speaking_ && !cancelled_) {
-    if (gap_left_ > 0) {
-      take_gap(wanted - chunk_.samples.size());
-      continue;
-    }
-    size_t most = (wanted - chunk_.samples.size() + kHopSamples - 1) / kHopSamples;
-    const bool gap_ahead = next_gap_ < plan_.gaps().size();
-    if (gap_ahead) most = std::min(most, plan_.gaps()[next_gap_].frame - frame_);
-    frame_ += chain_.pull(most, &chunk_.samples);
-    if (gap_ahead && frame_ == plan_.gaps()[next_gap_].frame) gap_left_ = plan_.gaps()[next_gap_++].samples;
-    speaking_ = frame_ < plan_.frames();
-  }
-}
-
 /// Takes the next sentence through front end and encoder; false when there is none yet.
 bool SpeechStream::begin_utterance() {
-  Utterance utterance;
-  if (!front_end_.next(&utterance)) {
-    growing_ = kFirstChunk;  // whoever waits for text waits for the first samples after it, too
-    return false;
+  if (idle_.empty()) idle_.push_back(std::make_unique<SpokenUtterance>(make_chain()));
+  SpokenUtterance& next = *idle_.back();
+  try {
+    Utterance utterance;
+    if (!front_end_.next(&utterance)) return false;
+    plan_.plan(utterance, encoder_.run(utterance, speaker_), options_.speed);
+    const double log_shift = missing_pitch_ + options_.semitones * std::log(2.0) / 12;
+    next.start(utterance, plan_, speaker_, options_.seed * 0x9e3779b9U, log_shift);
+  } catch (...) {
+    next.start_failed(std::current_exception());  // in its turn
   }
-  gap_left_ = 0;
-  if (utterance.paragraph_start && returned_ > 0) gap_left_ = std::llround(kParagraphGap * kRateHz / options_.speed);
-  plan_.plan(utterance, encoder_.run(utterance, speaker_), options_.speed);
-  chain_.start(plan_, speaker_, options_.seed * 0x9e3779b9U, missing_pitch_ + options_.semitones * std::log(2.0) / 12);
-  for (Utterance::Word& word : utterance.words) {
-    const size_t end = plan_.start_of(word.first_unit + word.units);
-    const int64_t start = returned_ + gap_left_ + plan_.samples_before(plan_.start_of(word.first_unit));
-    const int64_t stop = returned_ + gap_left_ + plan_.samples_before(end);
-    words_.push_back({std::move(word.text), word.begin, word.end, start, stop});
-  }
-  speaking_ = true;
-  frame_ = next_gap_ = 0;
+  utterances_.push_back(std::move(idle_.back()));
+  idle_.pop_back();
   return true;
 }
 
-size_t SpeechStream::chunk_size() {
-  if (options_.chunk_frames > 0) return options_.chunk_frames;
-  const size_t frames = growing_;
-  growing_ = std::min(2 * growing_, kLargestChunk);
-  return frames;
+/// Turns to the first of the utterances that were begun.
+void SpeechStream::hear_utterance() {
+  SpokenUtterance& heard = *utterances_.front();
+  gap_left_ = 0;
+  if (heard.paragraph_start && returned_ > 0) gap_left_ = std::llround(kParagraphGap * kRateHz / options_.speed);
+  for (SpokenWord& word : heard.words) {
+    word.start += returned_ + gap_left_;
+    word.stop += returned_ + gap_left_;
+    words_.push_back(std::move(word));
+  }
+  speaking_ = true;
 }
 
-void SpeechStream::take_gap(size_t most_samples) {
-  const int64_t count = std::min(gap_left_, static_cast<int64_t>(most_samples));
-  chunk_.samples.resize(chunk_.samples.size() + static_cast<size_t>(count), 0.0f);
-  gap_left_ -= count;
+void SpeechStream::end_utterance() {
+  idle_.push_back(std::move(utterances_.front()));
+  utterances_.pop_front();
+  speaking_ = false;
+}
+
+/// Adds `wanted` samples, or as many as the utterance has.
+void SpeechStream::fill_chunk(size_t wanted) {
+  const size_t gap = std::min(static_cast<size_t>(gap_left_), wanted);
+  chunk_.samples.resize(gap, 0.0f);
+  gap_left_ -= static_cast<int64_t>(gap);
+  SpokenUtterance& heard = *utterances_.front();
+  if (heard.ready() < wanted - gap) speak(wanted - gap);
+  heard.take(wanted - gap, &chunk_.samples);
+  if (heard.finished()) end_utterance();
+}
+
+/// Makes the next `wanted` samples of the utterance and, beside them, some of those that follow it.
+void SpeechStream::speak(size_t wanted) {
+  // Whoever waits for the first samples does not wait for what comes behind them.
+  while (!waited_for_ && utterances_.size() < static_cast<size_t>(pool_.size()) && begin_utterance()) {
+  }
+  SpokenUtterance& heard = *utterances_.front();
+  std::atomic<bool> done{false};
+  pool_.parallel(heard.has_work() ? static_cast<int>(utterances_.size()) : 1, [&](int index, int) {
+    if (index == 0) {
+      heard.speak(wanted);
+      done = true;
+      return;
+    }
+    while (!done && utterances_[static_cast<size_t>(index)]->speak_ahead(kMostAhead)) {
+    }
+  });
 }
 
 /// Volume, and a soft limit: nothing below the knee changes, and nothing reaches 1.

@@ -15,10 +15,11 @@
 #include <string_view>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "graph/session.h"
 #include "speech/prosody.h"
+#include "speech/spoken_utterance.h"
 #include "speech/text_frontend.h"
-#include "speech/voice_chain.h"
 #include "speech/voice_towers.h"
 
 namespace pocketuni {
@@ -35,15 +36,9 @@ struct SpeechOptions {
   double semitones = 0;       ///< -kMaxSemitones .. kMaxSemitones, added to the pitch
   double volume = 1;          ///< 0 .. kMaxVolume; what would leave [-1, 1] is bent back softly
   uint32_t seed = 0;          ///< of the noise in the voice: another one sounds the same and has other samples
-  int threads = 0;            ///< 1 to 64; 0: one, which is far faster than speech is heard
+  int threads = 0;            ///< 1 to 64; 0: one, which is far faster than speech is heard. More speak sentences ahead
   const char* isa = nullptr;  ///< null: the fastest, or POCKETUNI_ISA
   size_t chunk_frames = 0;    ///< of 256 samples, for every chunk; 0: few in the first, then more and more
-};
-
-struct SpokenWord {
-  std::string text;     ///< as it is spoken
-  uint64_t begin, end;  ///< bytes of the text, counted from the first push
-  int64_t start, stop;  ///< samples of the speech, counted from the first chunk
 };
 
 struct SpeechChunk {
@@ -71,28 +66,32 @@ class SpeechStream {
   bool cancelled() const { return cancelled_; }
 
  private:
+  std::unique_ptr<VoiceChain> make_chain() const;
   bool begin_utterance();
-  size_t chunk_size();
+  void hear_utterance();
+  void end_utterance();
   void fill_chunk(size_t wanted);
-  void take_gap(size_t most_samples);
+  void speak(size_t wanted);
   void take_words();
   void shape_samples();
 
+  std::shared_ptr<const Model> model_;
   SpeechOptions options_;
   std::vector<float> speaker_;
   double missing_pitch_ = 0;  // of the logarithm of F0
   TextFrontEnd front_end_;
   VoiceEncoder encoder_;
-  VoiceChain chain_;
-  FramePlan plan_;
+  FramePlan plan_;  // of the utterance begun last
+  ThreadPool pool_;
+  std::deque<std::unique_ptr<SpokenUtterance>> utterances_;  // in order; the first is heard, the others made ahead
+  std::vector<std::unique_ptr<SpokenUtterance>> idle_;
   std::atomic<bool> cancelled_{false};
 
-  bool speaking_ = false;         // in an utterance
-  size_t frame_ = 0;              // of the utterance, next to be returned
-  size_t next_gap_ = 0;           // of plan_.gaps()
-  int64_t gap_left_ = 0;          // samples of the gap before frame_
+  bool speaking_ = false;         // in the first of the utterances
+  bool waited_for_ = true;        // the next samples are the first after text was waited for
+  int64_t gap_left_ = 0;          // samples of silence before the next one of the utterance
   int64_t returned_ = 0;          // samples, of all chunks
-  size_t growing_ = 0;            // frames of the next chunk
+  size_t growing_;                // frames of the next chunk
   std::deque<SpokenWord> words_;  // of the utterance, not yet returned
   SpeechChunk chunk_;
 };

@@ -25,6 +25,8 @@ class VoiceChain {
   void start(const FramePlan& plan, const std::vector<float>& speaker, uint32_t seed, double log_shift);
   /// Decoder and pitch reader alone: the logarithm of F0 in Hz of each frame of a plan. Ends the utterance before it.
   std::vector<float> read_log_f0(const FramePlan& plan, const std::vector<float>& speaker);
+  /// Frames of the utterance that no tower has seen yet. Without any, the rest costs next to nothing.
+  size_t unseen() const { return plan_->frames() - pushed_; }
   /// Computes the next frames, at most `most`, and appends 256 samples for each. Returns how many; 0 at the end.
   size_t pull(size_t most, std::vector<float>* samples);
 

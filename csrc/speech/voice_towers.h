@@ -37,6 +37,7 @@ class VoiceEncoder {
   VoiceEncoder(std::shared_ptr<const Model> model, const SessionOptions& options);
   /// `speaker`: 192 floats of unit length.
   UnitFeatures run(const Utterance& utterance, const std::vector<float>& speaker);
+  const char* isa() const { return session_.isa(); }
   /// Floats of a row of `hidden`.
   size_t width() const { return width_; }
 
