@@ -252,7 +252,7 @@ class Model:
         Raises ValueError for an option out of range, an unknown voice (naming those there are), one of another model,
         faulty markup, and a model that cannot speak. Releases the GIL while it computes.
         """
-        chunk_frames = 64  # nobody waits for the first one
+        chunk_frames = 256  # nobody waits for the first one
         return speech.say(speech.start(self, voice, speed, pitch, volume, seed, chunk_frames), text)
 
     def stream(

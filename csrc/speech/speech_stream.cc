@@ -160,7 +160,8 @@ void SpeechStream::fill_chunk(size_t wanted) {
 /// Makes the next `wanted` samples of the utterance and, beside them, some of those that follow it.
 void SpeechStream::speak(size_t wanted) {
   // Whoever waits for the first samples does not wait for what comes behind them.
-  while (!waited_for_ && utterances_.size() < static_cast<size_t>(pool_.size()) && begin_utterance()) {
+  const bool early = !waited_for_ || wanted >= kLargestChunk * kHopSamples;
+  while (early && utterances_.size() < static_cast<size_t>(pool_.size()) && begin_utterance()) {
   }
   SpokenUtterance& heard = *utterances_.front();
   std::atomic<bool> done{false};

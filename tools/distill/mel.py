@@ -50,6 +50,13 @@ def filter_bank(
 
 
 @cache
+def upper_hz() -> Tensor:
+    """Where each band ends, `[80]`."""
+    edges = mel_to_hz(np.linspace(hz_to_mel(LOW_HZ), hz_to_mel(HIGH_HZ), MELS + 2))
+    return torch.from_numpy(edges[2:].astype(np.float32))
+
+
+@cache
 def window_and_bank(device: torch.device) -> tuple[Tensor, Tensor]:
     """Periodic Hann window `[1024]` and the transposed bank `[513, 80]`."""
     window = torch.hann_window(FFT_SAMPLES, periodic=True, device=device)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import mel, packed, source
+from . import mel, packed, source, taught
 
 # How often a corpus is drawn; the reader of the default voice most.
-SHARES = {"ljspeech": 0.45, "vctk-p239": 0.15, "librispeech": 0.3, "librispeech-voices": 0.1}
+SHARES = {"ljspeech": 0.45, "vctk-p239": 0.15, "librispeech": 0.3, "librispeech-voices": 0.1, taught.CORPUS: 1.0}
 # LibriSpeech was recorded at 16 kHz: nothing is known above 8 kHz.
 LIMIT_HZ = {"librispeech": 7600.0, "librispeech-voices": 7600.0}
 GAIN_DB = (-6.0, 3.0)
@@ -31,6 +31,12 @@ class Batch:
     log_f0: Tensor
     noise: Tensor
     limit_hz: Tensor
+
+
+def joined(batches: list[Batch]) -> Batch:
+    """All rows of some batches."""
+    rows = [vars(batch) for batch in batches]
+    return Batch(**{name: torch.cat([row[name] for row in rows]) for name in rows[0]})
 
 
 def spectrum_within(audio: Tensor) -> Tensor:
@@ -65,9 +71,19 @@ def blurred(log_mel: Tensor, random: np.random.Generator) -> Tensor:
 class Sampler:
     """Draws batches from the recordings that have features. Its state is the generator's, for resumption."""
 
-    def __init__(self, work: Path, frames: int, batch: int, seed: int, corpora: list[str], predicted: float = 0.0):
-        """predicted: how often to take the mel from WORK/acoustic/predicted/CORPUS/FILE.npy, `[T, 80]`, where it is."""
-        self.predicted = predicted
+    def __init__(
+        self,
+        work: Path,
+        frames: int,
+        batch: int,
+        seed: int,
+        corpora: list[str],
+        predicted: float = 0.0,
+        limit_hz: float = mel.RATE_HZ / 2,
+    ):
+        """predicted: how often to take the mel from WORK/acoustic/predicted/CORPUS/FILE.npy, `[T, 80]`, where it is.
+        limit_hz: of all batches, and less where a corpus was recorded with less."""
+        self.predicted, self.limit_hz = predicted, limit_hz
         self.folder = Path(work) / "acoustic/predicted"
         self.pack = packed.Pack(work)
         self.features = source.Frames(work, self.pack.samples // mel.HOP_SAMPLES)
@@ -119,7 +135,7 @@ class Sampler:
             log_f0[row] = self.features.log_f0[at : at + self.frames]
             if (guess := self.prediction(entry, frame)) is not None:
                 predictions[row] = np.maximum(guess + np.log(gain * packed.PEAK), np.log(mel.FLOOR))
-            limits[row] = LIMIT_HZ.get(corpus, mel.RATE_HZ / 2)
+            limits[row] = min(self.limit_hz, LIMIT_HZ.get(corpus, self.limit_hz))
         noise_at = int(self.random.integers(0, 1 << 30))
         noise = source.hashed_noise(noise_at, self.batch * self.frames * mel.HOP_SAMPLES).reshape(self.batch, -1)
         whole = torch.from_numpy(audio)

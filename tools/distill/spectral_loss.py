@@ -90,10 +90,11 @@ def coherent_loss(voiced: Tensor, target: Tensor, is_voiced: Tensor, limit_hz: T
     return (error.clamp(max=4.0) * mask).mean() / mask.mean()
 
 
-def mel_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of log-mels, from spectra `[B, T, 513]` (complex)."""
+def mel_loss(output: Tensor, target: Tensor, limit_hz: Tensor) -> Tensor:
+    """Mean absolute difference of log-mels, from spectra `[B, T, 513]` (complex), of bands up to `limit_hz` `[B]`."""
 
     def log_mel(bins: Tensor) -> Tensor:
         return mel.magnitude_to_log_mel(torch.sqrt(bins.real.square() + bins.imag.square() + 1e-9))
 
-    return (log_mel(output) - log_mel(target)).abs().mean()
+    mask = (mel.upper_hz() <= limit_hz[:, None]).float()[:, None]
+    return ((log_mel(output) - log_mel(target)).abs() * mask).mean() / mask.mean()

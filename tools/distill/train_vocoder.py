@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import istft, packed, plots, restore, rounded, segments, source, spectral_loss, vocoder
+from . import istft, mel, packed, plots, restore, rounded, segments, source, spectral_loss, taught, vocoder
 
 CLIP_NORM = 5.0
 TERMS = ("resolution", "coherent", "mel")
@@ -47,6 +47,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=vocoder.Config.blocks)
     parser.add_argument("--corpora", nargs="+", default=list(packed.CORPORA), choices=packed.CORPORA)
     parser.add_argument("--predicted", type=float, default=0.0, help="share of segments with a predicted mel")
+    parser.add_argument("--taught", type=float, default=0.0, help="share of segments by the teacher (distill.taught)")
+    parser.add_argument("--taught-hz", type=float, default=mel.RATE_HZ / 2, help="up to where the teacher is followed")
     parser.add_argument("--rounded", action="store_true", help=rounded.HELP)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -85,10 +87,7 @@ class Trainer:
         plain = [p for p in self.model.parameters() if p.dim() <= 1]
         groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=arguments.rate, betas=(0.9, 0.98))
-        corpora = arguments.corpora
-        self.sampler = segments.Sampler(
-            arguments.work, arguments.frames, arguments.batch, arguments.seed, corpora, arguments.predicted
-        )
+        self.samplers = self.make_samplers()
         self.step = 0
         self.rows: list[list[float]] = []
         if (self.folder / "state.pt").exists():
@@ -96,12 +95,26 @@ class Trainer:
         elif arguments.start:
             self.start_from(arguments.start)
 
+    def make_samplers(self) -> list[segments.Sampler]:
+        """Of recordings, and of the teacher's speech."""
+        a = self.arguments
+        taught_rows = round(a.batch * a.taught)
+        samplers = []
+        if taught_rows < a.batch:
+            rows = a.batch - taught_rows
+            samplers.append(segments.Sampler(a.work, a.frames, rows, a.seed, a.corpora, a.predicted))
+        if taught_rows:
+            folder, corpora = taught.folder(a.work), [taught.CORPUS]
+            samplers.append(segments.Sampler(folder, a.frames, taught_rows, a.seed, corpora, 1.0, a.taught_hz))
+        return samplers
+
     def restore(self) -> None:
         state = torch.load(self.folder / "state.pt", map_location="cpu", weights_only=False)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.sampler.random.bit_generator.state = state["random"]
+        for sampler, random in zip(self.samplers, state["random"], strict=True):
+            sampler.random.bit_generator.state = random
         self.step, self.rows = state["step"], state["rows"]
 
     def start_from(self, path: Path) -> None:
@@ -115,7 +128,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "random": self.sampler.random.bit_generator.state,
+            "random": [sampler.random.bit_generator.state for sampler in self.samplers],
             "step": self.step,
             "rows": self.rows,
         }
@@ -140,7 +153,7 @@ class Trainer:
         target, is_voiced = batch.target[:, edge:-edge], batch.log_f0[:, edge:-edge] > 0
         coherent = spectral_loss.coherent_loss(torch.complex(real, imaginary), target, is_voiced, batch.limit_hz)
         output = segments.spectrum_within(audio)[:, 3:-3]
-        bands = spectral_loss.mel_loss(output, batch.target[:, 4 : 4 + output.shape[1]])
+        bands = spectral_loss.mel_loss(output, batch.target[:, 4 : 4 + output.shape[1]], batch.limit_hz)
         total = resolution + self.arguments.coherent * coherent + self.arguments.mel * bands
         return total, [resolution.item(), coherent.item(), bands.item()]
 
@@ -148,7 +161,7 @@ class Trainer:
         """One step; returns the terms of its loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.arguments)
-        total, terms = self.losses(self.sampler.next())
+        total, terms = self.losses(segments.joined([sampler.next() for sampler in self.samplers]))
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
