@@ -1,21 +1,14 @@
-"""The vocoder teacher: HiFi-GAN's generator (Kong et al., 2020, table V2 of the appendix), for its published weights.
-
-`python -m distill.hifigan` runs it over the packed recordings and stores what it says, which the student regresses.
-"""
+"""The vocoder's teacher: HiFi-GAN's generator (Kong et al., 2020, table V2 of the appendix), as published."""
 
 from __future__ import annotations
 
-import argparse
-import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
-from . import mel, packed
+from . import mel
 
 CHANNELS = 128  # at the frame rate; every stage halves them
 UPSAMPLING = ((8, 16), (8, 16), (2, 4), (2, 4))  # (factor, kernel)
@@ -82,39 +75,3 @@ def load_teacher(path: Path) -> HifiganV2:
     except RuntimeError as error:
         raise ValueError(f"{path}: not the weights of HiFi-GAN V2: {error}") from error
     return teacher.eval().requires_grad_(False)
-
-
-def teach(work: Path, weights: Path, corpora: list[str], threads: int) -> None:
-    """Fills teacher.i16, which parallels audio.i16, corpus by corpus; a later run goes on where this one stopped."""
-    torch.set_num_threads(threads)
-    pack = packed.Pack(work)
-    teacher = load_teacher(weights)
-    target = packed.open_teacher(work, pack.samples)
-    done_path = packed.folder(work) / "teacher_done.npy"
-    done = np.load(done_path) if done_path.exists() else np.zeros(len(pack.entries), bool)
-    todo = [i for corpus in corpora for i, e in enumerate(pack.entries) if e.corpus == corpus and not done[i]]
-    with torch.inference_mode():
-        for count, index in enumerate(tqdm(todo, mininterval=10, desc="teacher")):
-            entry = pack.entries[index]
-            audio = teacher(mel.log_mel(torch.from_numpy(pack.audio(index))[None]))[0].numpy()
-            target[entry.start : entry.start + len(audio)] = packed.to_int16(audio)
-            done[index] = True
-            if count % 20 == 19 or index == todo[-1]:
-                target.flush()
-                temporary = done_path.with_suffix(".tmp.npy")
-                np.save(temporary, done)
-                os.replace(temporary, done_path)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=packed.default_work(), help="folder for features and checkpoints")
-    parser.add_argument("--weights", type=Path, default=packed.default_data() / "models/hifigan_v2/generator_v2.pt")
-    parser.add_argument("--corpora", nargs="+", default=list(packed.CORPORA), choices=packed.CORPORA)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    teach(arguments.work, arguments.weights, arguments.corpora, arguments.threads)
-
-
-if __name__ == "__main__":
-    main()

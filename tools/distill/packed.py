@@ -79,15 +79,6 @@ class Pack:
         return self.data[entry.start : entry.start + entry.samples].astype(np.float32) / PEAK
 
 
-def open_teacher(work: Path, samples: int) -> np.memmap:
-    """The teacher's audio, writable, in the layout of audio.i16; made (as zeros) when it is not there."""
-    path = folder(work) / "teacher.i16"
-    if not path.exists():
-        with path.open("wb") as stream:
-            stream.truncate(2 * samples)
-    return np.memmap(path, np.int16, "r+", shape=(samples,))
-
-
 def pack(work: Path, data: Path, corpora: list[str]) -> None:
     """Decodes all corpora. Evaluation sentences are packed too, marked as not for training."""
     place = folder(work)
