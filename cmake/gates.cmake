@@ -14,7 +14,7 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT POCKETUNI_SANITIZE AND CMAKE_STRI
   if(processor MATCHES "aarch64|arm64")
     set(limit 1050000)
   else()
-    set(limit 1500000)
+    set(limit 1360000)
   endif()
   add_test(NAME size_of_library COMMAND ${CMAKE_COMMAND} -DLIBRARY=$<TARGET_FILE:pocketuni> -DSTRIP=${CMAKE_STRIP}
            -DLIMIT=${limit} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/check_size.cmake)

@@ -6,7 +6,7 @@ add_library(pocketuni SHARED csrc/api/c_api.cc csrc/api/c_speech.cc csrc/api/c_s
 target_link_libraries(pocketuni PRIVATE pocketuni_core)
 target_include_directories(pocketuni PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/csrc/api>
                                             $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-target_link_options(pocketuni PRIVATE -Wl,--gc-sections -Wl,--exclude-libs,ALL)
+target_link_options(pocketuni PRIVATE ${whole_program} -Wl,--gc-sections -Wl,--exclude-libs,ALL)
 set_target_properties(pocketuni PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0
                                            PUBLIC_HEADER csrc/api/pocketuni.h)
 

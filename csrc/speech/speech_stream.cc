@@ -66,6 +66,7 @@ SpeechStream::SpeechStream(std::shared_ptr<const Model> model, const SpeechOptio
       encoder_(model_, session_options(options_, options_.threads)),
       pool_(std::min(options_.threads, kMostUtterances)),
       growing_(kFirstChunk) {
+  idle_.reserve(kMostUtterances);
   idle_.push_back(std::make_unique<SpokenUtterance>(make_chain()));
   if (!options_.vector.empty()) {
     missing_pitch_ = missing_pitch(&encoder_, idle_.front()->chain(), speaker_, options_.log_f0);
@@ -92,10 +93,10 @@ const SpeechChunk* SpeechStream::next() {
     growing_ = kFirstChunk;
     return nullptr;
   }
-  if (!speaking_) hear_utterance();
   const size_t frames = options_.chunk_frames > 0 ? options_.chunk_frames : growing_;
   growing_ = std::min(2 * growing_, pool_.size() > 1 ? kLargestChunkAhead : kLargestChunk);
   try {
+    if (!speaking_) hear_utterance();
     fill_chunk(frames * kHopSamples);
   } catch (...) {
     words_.clear();  // what is left of this sentence is lost; the next call goes on behind it

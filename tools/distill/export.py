@@ -50,8 +50,8 @@ PROVENANCE = {
     "method": "tools/distill: forced alignment, convolutional acoustic model, excitation vocoder",
     "data": "LJSpeech 1.1 (public domain); LibriSpeech train-clean-5 and one recording each of 251 speakers of "
     "train-clean-100, VCTK p239 (CC BY 4.0)",
-    "teachers": "GE2E of Resemblyzer (Apache-2.0) for speaker vectors; silero VAD (MIT) for speech activity; "
-    "pocketsphinx en-us (BSD) and WORLD for labels",
+    "teachers": "HiFi-GAN V2 for LJSpeech (MIT) for the vocoder, beside recordings; GE2E of Resemblyzer (Apache-2.0) "
+    "for speaker vectors; silero VAD (MIT) for speech activity; pocketsphinx en-us (BSD) and WORLD for labels",
 }
 
 
@@ -182,22 +182,19 @@ def others_of(stored: Contents, towers: list[Tower]) -> Contents:
 
 def export(options: argparse.Namespace) -> dict[str, Any]:
     """Writes the model file; returns the errors of its outputs and its size."""
-    data = Prepared(options.work)
+    data = None if options.keep_acoustic else Prepared(options.work)  # the vocoder knows nothing of it
     chosen = vocoder_towers(
         options.data,
         options.vocoder or options.work / "vocoder/student/vocoder.pt",
         options.pitch or options.work / "vocoder/pitch.pt",
     )
-    if not options.keep_acoustic:
+    if data is not None:
         checkpoint = options.acoustic or options.work / "acoustic/checkpoint.pt"
         chosen = acoustic_towers(load_acoustic(checkpoint), data) + chosen
     kept = others_of(read_model(options.keep), [tower for tower, _ in chosen]) if options.keep else None
-    if kept is not None and kept.blobs.get(voice_space.BLOB) != data.space.digest():
+    if kept is not None and data is not None and kept.blobs.get(voice_space.BLOB) != data.space.digest():
         raise ValueError(f"{options.keep}: its voice space is not that of {options.work}; run prepare with --start")
-    if kept is not None and options.keep_acoustic:
-        blobs, voices = kept.blobs, kept.meta.get("voices", {})
-    else:
-        blobs, voices = choose_voices(data)
+    blobs, voices = (kept.blobs, kept.meta.get("voices", {})) if data is None else choose_voices(data)
     if kept is not None:
         blobs = blobs | {name: blob for name, blob in kept.blobs.items() if not name.startswith("voice/")}
     elif options.cloning:
