@@ -77,7 +77,7 @@ def convert(source: Path, folder: Path, weights: str) -> Path:
     path = folder / f"minilm-{weights}.puni"
     if not path.exists():
         command = [sys.executable, "-m", "pocketuni_tools", "sentence-transformers", str(source)]
-        subprocess.run([*command, "-o", str(path), "--weights", weights], check=True)
+        subprocess.run([*command, "-o", str(path), "--weights", weights], stdout=sys.stderr, check=True)
     return path
 
 

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 # Module and arguments. Recordings with F0, phase, text, units and speaker vectors; the first vocoder; the towers; the
-# vocoder on mels as they are predicted, with recordings and then with its teacher, and a finish in the runtime's
-# arithmetic; the file.
+# vocoder on mels as they are predicted; its finish in the runtime's arithmetic, by recordings and by its teacher; the
+# file.
 STEPS = """
 packed --work WORK
 source --work WORK
@@ -43,9 +43,8 @@ evaluate_voice --work WORK --acoustic WORK/finish/checkpoint.pt --predict --corp
 train_pitch --work WORK --start WORK/vocoder/pitch.pt --steps 1250 --rate 7e-4 --predicted 0.6
 train_vocoder --work WORK --steps 4700 --predicted 0.6
 export --work WORK --acoustic WORK/finish/checkpoint.pt --vocoder WORK/vocoder/student/vocoder.pt --out WORK/first.puni
-taught WORK/first.puni --work WORK --sentences 1200
-train_vocoder --work WORK --name taught --start WORK/vocoder/student/vocoder.pt --taught 0.6 --predicted 0.6 --steps 10000 --rate 1e-3
-train_vocoder --work WORK --name finish --start WORK/vocoder/taught/vocoder.pt --taught 0.6 --predicted 0.6 --rounded --steps 1500 --rate 3e-4
+taught WORK/first.puni --work WORK --sentences 500
+train_vocoder --work WORK --name finish --start WORK/vocoder/student/vocoder.pt --rounded --predicted 0.6 --taught 0.25 --taught-hz 2000 --steps 1500 --rate 3e-4
 export --work WORK --acoustic WORK/finish/checkpoint.pt --vocoder WORK/vocoder/finish/vocoder.pt --out WORK/voice.puni
 compensate WORK/voice.puni -o WORK/voice.puni
 """.strip().splitlines()  # noqa: E501
