@@ -10,7 +10,8 @@
 namespace pocketuni {
 namespace {
 
-constexpr int kBlockRows = 16;  // rows at a time where outputs of a group do not start at a panel
+constexpr int kBlockRows = 16;          // rows at a time where outputs of a group do not start at a panel
+constexpr int64_t kTasksOfThread = 16;  // enough for the last ones to even out
 
 Unary unary_of(Activation activation) { return static_cast<Unary>(static_cast<int>(activation) - 1); }
 static_assert(static_cast<int>(Unary::kSigmoid) == static_cast<int>(Activation::kSigmoid) - 1, "the same order");
@@ -86,7 +87,11 @@ class Conv final : public Op {
     if (parts * pairs == 1 || work < 262144) {
       for (int64_t i = 0; i < parts * pairs; ++i) task(static_cast<int>(i), 0);
     } else {
-      context.pool->parallel(static_cast<int>(parts * pairs), task);
+      // Short lines several at a time: to take one costs as much as some of them do.
+      const int64_t tasks = parts * pairs, some = (tasks + kTasksOfThread * threads - 1) / (kTasksOfThread * threads);
+      context.pool->parallel(static_cast<int>((tasks + some - 1) / some), [&](int index, int thread) {
+        for (int64_t i = index * some; i < std::min(tasks, (index + 1) * some); ++i) task(static_cast<int>(i), thread);
+      });
     }
   }
 

@@ -49,9 +49,12 @@ std::shared_ptr<const Model> speaking(std::shared_ptr<const Model> model) {
   return model;
 }
 
-SessionOptions session_options(const SpeechOptions& options, int threads) {
+int utterances_at_once(const SpeechOptions& options) { return std::min(options.threads, kMostUtterances); }
+
+/// Utterances that are spoken beside each other share the threads.
+SessionOptions session_options(const SpeechOptions& options) {
   SessionOptions session;
-  session.threads = threads;
+  session.threads = options.threads / utterances_at_once(options);
   session.isa = options.isa;
   return session;
 }
@@ -63,8 +66,8 @@ SpeechStream::SpeechStream(std::shared_ptr<const Model> model, const SpeechOptio
       options_(checked(options)),
       speaker_(options.vector.empty() ? stored_voice(model_->file(), options.voice) : unit_voice(options.vector)),
       front_end_(model_),
-      encoder_(model_, session_options(options_, options_.threads)),
-      pool_(std::min(options_.threads, kMostUtterances)),
+      encoder_(model_, session_options(options_)),
+      pool_(utterances_at_once(options_)),
       growing_(kFirstChunk) {
   idle_.reserve(kMostUtterances);
   idle_.push_back(std::make_unique<SpokenUtterance>(make_chain()));
@@ -73,10 +76,9 @@ SpeechStream::SpeechStream(std::shared_ptr<const Model> model, const SpeechOptio
   }
 }
 
-/// Utterances that are spoken beside each other share the threads.
 std::unique_ptr<VoiceChain> SpeechStream::make_chain() const {
-  SessionOptions session = session_options(options_, options_.threads / pool_.size());
-  session.isa = encoder_.isa();
+  SessionOptions session = session_options(options_);
+  session.isa = encoder_.isa();  // the caller's string may be gone
   return std::make_unique<VoiceChain>(model_, session, encoder_.width());
 }
 
