@@ -79,6 +79,70 @@ def test_threads_do_not_change_samples(tiny, threads, isa):
         assert all(0 < len(chunk) <= HOP * frames for chunk in chunks)
 
 
+def test_pieces_of_text_do_not_change_samples(model):
+    text = TEXT + " Ünïcödé — ends here."
+    whole = model.say(text)
+    for size in (1, 7):
+        pieces = (text[i : i + size] for i in range(0, len(text), size))
+        chunks = list(model.stream(pieces, chunk_frames=20))
+        assert joined(chunks).tobytes() == whole.samples.tobytes()
+        assert [word for chunk in chunks for word in chunk.words] == whole.words
+
+
+def test_speech_starts_with_the_first_sentence(model):
+    asked = []
+
+    def pieces():
+        for piece in ["One two ", "three. ", "Four ", "five. "]:
+            asked.append(piece)
+            yield piece
+
+    stream = model.stream(pieces())
+    first = next(stream)
+    assert len(asked) <= 3, "the second sentence is not there yet"
+    assert first.words[0].text == "one"
+    rest = list(stream)
+    assert len(asked) == 4 and [w.text for c in rest for w in c.words][-1] == "five"
+
+
+def test_words_have_exact_times(model):
+    audio = model.say(TEXT)
+    assert [word.text for word in audio.words][:6] == ["doctor", "smith", "paid", "three", "dollars", "for"]
+    spans = {word.text: TEXT[slice(*word.span)] for word in audio.words}
+    assert spans["doctor"] == "Dr." and spans["three"] == spans["dollars"] == "$3" and spans["nobody"] == "nobody"
+    times = [time for word in audio.words for time in (word.start, word.end)]
+    assert times == sorted(times) and 0 < times[0] and times[-1] < audio.seconds
+    for time_ in times:
+        assert abs(time_ * 22050 / HOP - round(time_ * 22050 / HOP)) < 1e-9, "words begin and end with frames"
+
+
+def test_spans_count_characters(model):
+    text = "Ä ñandú — “naïve” 😀 café."
+    assert [text[slice(*word.span)] for word in model.say(text).words if word.text == "cafe"] == ["café"]
+
+
+def test_speed_scales_time(model):
+    normal = model.say(TEXT).seconds
+    for speed in (0.25, 0.5, 2.0, 4.0):
+        assert model.say(TEXT, speed=speed).seconds == pytest.approx(normal / speed, rel=0.04 * max(1.0, speed))
+
+
+def test_breaks_last_as_long_as_they_say(model):
+    plain = model.say("Alpha, beta.", speed=2.0)
+    for milliseconds in (700, 3000):
+        paused = model.say(f'Alpha <break time="{milliseconds}ms"/> beta.', speed=2.0)
+        (alpha, beta) = paused.words
+        assert (beta.start - alpha.end) * 1000 == pytest.approx(milliseconds, abs=6.0 if milliseconds < 460 else 0.1)
+        assert paused.seconds > plain.seconds
+
+
+def test_paragraphs_are_apart(model):
+    together, apart = model.say("One here. Two there."), model.say("One here.\n\nTwo there.")
+    assert len(apart) - len(together) == round(0.35 * 22050)
+    assert apart.words[2].start - together.words[2].start == pytest.approx(0.35, abs=1e-4)
+    assert joined(model.stream("One here.\n\nTwo there.", chunk_frames=7)).tobytes() == apart.samples.tobytes()
+
+
 def test_options_change_what_is_heard(model):
     base = model.say(TEXT)
     for options in ({"voice": "bert"}, {"pitch": 3.0}, {"seed": 1}, {"volume": 0.5}, {"voice": np.ones(192)}):
