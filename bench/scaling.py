@@ -26,6 +26,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 LENGTHS = (16, 64, 256, 1024, 4096)
 TOKENS = 32
 SETTLED_RUNS = 100
+MOST = {"batch": 8, "sequence": 128}  # of the random shapes
 
 
 def random_feed(tower: pocketuni.Tower, sizes: dict[str, int], random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -53,10 +54,9 @@ def growth_mib(tower: pocketuni.Tower, runs: int) -> float:
     random = np.random.default_rng(1)
     settled = 0
     for run in range(runs):
-        sizes = {"batch": int(random.integers(1, 9)), "sequence": int(random.integers(1, 129))}
-        if run == 0:  # the largest there is: what it takes, a later run of it needs no more of
-            sizes = {"batch": 8, "sequence": 128}
-        tower.run(**random_feed(tower, sizes, random))
+        sizes = {dim: int(random.integers(1, most + 1)) for dim, most in MOST.items()}
+        # The largest shape first: it is rare, and its memory is no growth.
+        tower.run(**random_feed(tower, sizes if run else MOST, random))
         if run == SETTLED_RUNS:
             settled = resident_bytes()
     return (resident_bytes() - settled) / MEGABYTE

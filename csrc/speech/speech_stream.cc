@@ -69,6 +69,7 @@ SpeechStream::SpeechStream(std::shared_ptr<const Model> model, const SpeechOptio
       encoder_(model_, session_options(options_)),
       pool_(utterances_at_once(options_)),
       growing_(kFirstChunk) {
+  options_.isa = encoder_.isa();  // the caller's string need not outlive this call
   idle_.reserve(kMostUtterances);
   idle_.push_back(std::make_unique<SpokenUtterance>(make_chain()));
   if (!options_.vector.empty()) {
@@ -77,9 +78,7 @@ SpeechStream::SpeechStream(std::shared_ptr<const Model> model, const SpeechOptio
 }
 
 std::unique_ptr<VoiceChain> SpeechStream::make_chain() const {
-  SessionOptions session = session_options(options_);
-  session.isa = encoder_.isa();  // the caller's string may be gone
-  return std::make_unique<VoiceChain>(model_, session, encoder_.width());
+  return std::make_unique<VoiceChain>(model_, session_options(options_), encoder_.width());
 }
 
 void SpeechStream::push(std::string_view text) { front_end_.push(text); }

@@ -14,7 +14,7 @@ constexpr size_t kStepFrames = 64;  // fewer cost more for each, more leave the 
 
 void SpokenUtterance::start(const Utterance& utterance, const FramePlan& plan, const std::vector<float>& speaker,
                             uint32_t seed, double log_shift) {
-  start_failed(nullptr);
+  reset();
   plan_ = plan;
   chain_->start(plan_, speaker, seed, log_shift);
   paragraph_start = utterance.paragraph_start;
@@ -26,7 +26,12 @@ void SpokenUtterance::start(const Utterance& utterance, const FramePlan& plan, c
 }
 
 void SpokenUtterance::start_failed(std::exception_ptr failure) {
+  reset();
   failure_ = std::move(failure);
+}
+
+void SpokenUtterance::reset() {
+  failure_ = nullptr;
   plan_ = FramePlan();
   words.clear();
   samples_.clear();

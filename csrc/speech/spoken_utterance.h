@@ -48,6 +48,7 @@ class SpokenUtterance {
   std::vector<SpokenWord> words;
 
  private:
+  void reset();
   void speak_frames(size_t wanted);
 
   std::unique_ptr<VoiceChain> chain_;

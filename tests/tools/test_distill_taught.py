@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 for package in ("scipy", "soundfile", "tqdm", "matplotlib", "pyworld"):
     pytest.importorskip(package, reason=f"training needs {package}")
 
-from distill import mel, packed, pronounce, segments, source, split, taught, train_vocoder, units  # noqa: E402
+from distill import mel, packed, pronounce, segments, source, split, synthesis, taught, train_vocoder, units  # noqa: E402
 
 import pocketuni  # noqa: E402
 
@@ -17,19 +17,19 @@ if not (DATA / "models/hifigan_v2/generator_v2.pt").exists():
 
 
 @pytest.fixture(scope="module")
-def predictor():
+def runtime():
     try:
         pocketuni.Model(threads=1).close()
     except FileNotFoundError:
         pytest.skip("this installation holds no default model")
-    return taught.Predictor(None)
+    return synthesis.Runtime(None)
 
 
 @pytest.fixture(scope="module")
-def work(predictor, tmp_path_factory):
+def work(runtime, tmp_path_factory):
     folder = tmp_path_factory.mktemp("work")
     texts = ["The birch canoe slid on the smooth planks, and it was gone.", "Nobody in the room knew what he meant."]
-    taught.teach(predictor, texts, ["linda", "grace"], DATA, folder)
+    taught.teach(runtime, texts, ["linda", "grace"], DATA, folder)
     return folder
 
 

@@ -36,12 +36,17 @@ def mel_to_hz(mel: np.ndarray | float) -> np.ndarray:
     return np.where(mel < knee, mel * LINEAR_HZ_PER_MEL, BREAK_HZ * np.exp(LOG_STEP * np.maximum(mel - knee, 0.0)))
 
 
+def edges_hz(bands: int, low_hz: float, high_hz: float) -> np.ndarray:
+    """Where triangles of even width on Slaney's scale begin, peak and end: `[bands + 2]`."""
+    return mel_to_hz(np.linspace(hz_to_mel(low_hz), hz_to_mel(high_hz), bands + 2))
+
+
 def filter_bank(
     rate_hz: int = RATE_HZ, fft: int = FFT_SAMPLES, bands: int = MELS, low_hz: float = LOW_HZ, high_hz: float = HIGH_HZ
 ) -> np.ndarray:
     """Triangles of equal area on Slaney's scale: float32 `[bands, fft / 2 + 1]`, to be applied to magnitudes."""
     bins_hz = np.linspace(0.0, rate_hz / 2, fft // 2 + 1)
-    edges = mel_to_hz(np.linspace(hz_to_mel(low_hz), hz_to_mel(high_hz), bands + 2))
+    edges = edges_hz(bands, low_hz, high_hz)
     width = np.diff(edges)
     rising = (bins_hz[None] - edges[:-2, None]) / width[:-1, None]
     falling = (edges[2:, None] - bins_hz[None]) / width[1:, None]
@@ -52,8 +57,7 @@ def filter_bank(
 @cache
 def upper_hz() -> Tensor:
     """Where each band ends, `[80]`."""
-    edges = mel_to_hz(np.linspace(hz_to_mel(LOW_HZ), hz_to_mel(HIGH_HZ), MELS + 2))
-    return torch.from_numpy(edges[2:].astype(np.float32))
+    return torch.from_numpy(edges_hz(MELS, LOW_HZ, HIGH_HZ)[2:].astype(np.float32))
 
 
 @cache

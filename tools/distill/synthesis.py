@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from . import istft, mel, pitch, source, vocoder
+from .acoustic import places, round_durations
 
 
 def speak(model: vocoder.Vocoder, log_mel: np.ndarray, f0_hz: np.ndarray) -> np.ndarray:
@@ -22,19 +23,36 @@ def speak(model: vocoder.Vocoder, log_mel: np.ndarray, f0_hz: np.ndarray) -> np.
 
 
 class Runtime:
-    """The towers `voice.pitch` and `voice.vocoder` of a model file, as the runtime computes them."""
+    """The towers of a model file (None: the package's), as the runtime computes them."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path | None):
         import pocketuni
 
-        self.towers = pocketuni.Model(path, threads=1).towers
+        self.model = pocketuni.Model(path, threads=1)
+        self.towers = self.model.towers
+
+    def log_mel(self, ids: np.ndarray, flags: np.ndarray, voice: str) -> np.ndarray:
+        """`[T, 80]` of units `[U]` in a named voice."""
+        speaker = np.frombuffer(self.model.blob(f"voice/{voice}"), "<f4")[None]
+        told = self.towers["voice.encoder"].run(units=ids[None], flags=flags[None], speaker=speaker)
+        durations = round_durations(torch.from_numpy(told["log_frames"][0]), torch.from_numpy(ids))
+        owner, place = places(durations)
+        voiced = 1.0 / (1.0 + np.exp(-told["voiced"][0]))
+        prosody = np.stack([told["pitch"][0], voiced, told["energy"][0]], axis=1)[owner.numpy()]
+        hidden = np.ascontiguousarray(told["hidden"][:, owner.numpy()])
+        return self.towers["voice.decoder"].run(
+            hidden=hidden, place=place.numpy()[None], prosody=prosody[None], speaker=speaker
+        )["mel"][0]
+
+    def f0_hz(self, log_mel: np.ndarray) -> np.ndarray:
+        """F0 in Hz, `[T]`, that the pulses have, of `log_mel` `[T, 80]`."""
+        return np.exp(self.towers["voice.pitch"].run(mel=np.ascontiguousarray(log_mel[None], np.float32))["log_f0"][0])
 
     def speak(self, log_mel: np.ndarray) -> np.ndarray:
         """Audio float32 `[256 T]` from `log_mel` `[T, 80]` alone."""
         mels = np.ascontiguousarray(log_mel[None], np.float32)
-        f0_hz = np.exp(self.towers["voice.pitch"].run(mel=mels)["log_f0"])
         noise = source.hashed_noise(0, len(log_mel) * mel.HOP_SAMPLES)[None]
-        excitation = source.excitation(source.integrate(torch.from_numpy(f0_hz)), noise)
+        excitation = source.excitation(source.integrate(torch.from_numpy(self.f0_hz(log_mel))[None]), noise)
         frames = self.towers["voice.vocoder"].run(mel=mels, source=excitation.numpy())["spectrum"]
         return istft.inverse(torch.from_numpy(frames))[0].numpy()
 

@@ -15,14 +15,12 @@ import os
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from . import hifigan, packed, pitch, pronounce, source, split, units
-from .acoustic import places, round_durations
+from . import hifigan, packed, pitch, pronounce, source, split, synthesis, units
 
 CORPUS = "taught"
 SHORTEST, LONGEST = 30, 250  # letters of a sentence
@@ -65,34 +63,7 @@ def units_of(text: str, lexicon: pronounce.Lexicon) -> tuple[np.ndarray, np.ndar
     return np.array([*ids, units.SILENCE]), np.array([*flags, 0])
 
 
-class Predictor:
-    """Mels and F0 of a finished model (None: the package's), by its towers, as the runtime rounds."""
-
-    def __init__(self, path: Path | None):
-        import pocketuni
-
-        self.model = pocketuni.Model(path, threads=1)
-
-    def mel(self, ids: np.ndarray, flags: np.ndarray, voice: str) -> np.ndarray:
-        """`[T, 80]` of units `[U]` in a named voice."""
-        towers: dict[str, Any] = self.model.towers
-        speaker = np.frombuffer(self.model.blob(f"voice/{voice}"), "<f4")[None]
-        told = towers["voice.encoder"].run(units=ids[None], flags=flags[None], speaker=speaker)
-        durations = round_durations(torch.from_numpy(told["log_frames"][0]), torch.from_numpy(ids))
-        owner, place = places(durations)
-        voiced = 1.0 / (1.0 + np.exp(-told["voiced"][0]))
-        prosody = np.stack([told["pitch"][0], voiced, told["energy"][0]], axis=1)[owner.numpy()]
-        hidden = np.ascontiguousarray(told["hidden"][:, owner.numpy()])
-        return towers["voice.decoder"].run(
-            hidden=hidden, place=place.numpy()[None], prosody=prosody[None], speaker=speaker
-        )["mel"][0]
-
-    def f0_hz(self, log_mel: np.ndarray) -> np.ndarray:
-        """`[T]`, in Hz, as the vocoder's pulses will have it."""
-        return np.exp(self.model.towers["voice.pitch"].run(mel=log_mel[None])["log_f0"][0])
-
-
-def teach(predictor: Predictor, texts: list[str], voices: list[str], data: Path, work: Path) -> None:
+def teach(runtime: synthesis.Runtime, texts: list[str], voices: list[str], data: Path, work: Path) -> None:
     """Fills WORK/taught with the `texts`; the `voices` take turns."""
     teacher = hifigan.load_teacher(data / "models/hifigan_v2/generator_v2.pt")
     lexicon = pronounce.Lexicon(data / "text/cmudict.dict", data / "models/g2p_en/checkpoint20.npz")
@@ -104,13 +75,13 @@ def teach(predictor: Predictor, texts: list[str], voices: list[str], data: Path,
     start, log_f0, phase = 0, [], []
     with (place / "audio.i16").open("wb") as stream:
         for number, text in enumerate(tqdm(texts, mininterval=5, desc="teacher", unit="sentence")):
-            log_mel = predictor.mel(*units_of(text, lexicon), voices[number % len(voices)])
+            log_mel = runtime.log_mel(*units_of(text, lexicon), voices[number % len(voices)])
             with torch.inference_mode():
                 audio = teacher(torch.from_numpy(log_mel)[None])[0].numpy()
             np.save(told / f"{number}.npy", log_mel.astype(np.float16))
             stream.write(packed.to_int16(audio).tobytes())
             log_f0.append(pitch.log_f0(audio, len(log_mel)))
-            phase.append(source.fundamental_phase(audio, predictor.f0_hz(log_mel), log_f0[-1] > 0))
+            phase.append(source.fundamental_phase(audio, runtime.f0_hz(log_mel), log_f0[-1] > 0))
             entries.append(packed.Entry(CORPUS, f"{number}.npy", start, len(audio), True))
             start += len(audio)
     np.concatenate(log_f0).astype(np.float32).tofile(place / "log_f0.f32")
@@ -133,7 +104,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     texts = sentences(options.data, options.sentences, options.seed)
-    teach(Predictor(options.model), texts, options.voices, options.data, options.work)
+    teach(synthesis.Runtime(options.model), texts, options.voices, options.data, options.work)
 
 
 if __name__ == "__main__":
