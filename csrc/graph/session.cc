@@ -3,8 +3,8 @@
 #include <new>
 
 #include "base/error.h"
-#include "graph/batch.h"
 #include "graph/lane.h"
+#include "graph/parts.h"
 #include "graph/tower.h"
 
 namespace pocketuni {
@@ -27,7 +27,7 @@ struct Session::State {
   std::unique_ptr<ThreadPool> own_pool;  // or null
   ThreadPool* pool;
   Lane whole;
-  Batch batch;
+  Parts parts;
   std::vector<int64_t> bound;  // named dimensions of this run
   bool profiling = false;
   std::vector<OpProfile> profile;
@@ -39,10 +39,10 @@ struct Session::State {
         own_pool(std::make_unique<ThreadPool>(options.threads)),
         pool(own_pool.get()),
         whole(*tower, kernels, pool),
-        batch(*tower, kernels, pool) {}
+        parts(*tower, kernels, pool) {}
 
   State(std::shared_ptr<const Model> m, const Model::Tower& t, const Kernels* k, ThreadPool& p)
-      : model(std::move(m)), tower(&t), kernels(k), pool(&p), whole(t, k, &p), batch(t, k, &p) {}
+      : model(std::move(m)), tower(&t), kernels(k), pool(&p), whole(t, k, &p), parts(t, k, &p) {}
 
   void bind(const std::vector<Tensor>& inputs);
   const std::vector<Tensor>& run(const std::vector<Tensor>& inputs);
@@ -116,7 +116,7 @@ const std::vector<Tensor>& Session::State::run(const std::vector<Tensor>& inputs
   if (profiling) {
     for (OpProfile& entry : profile) ++entry.runs;
   }
-  if (const std::vector<Tensor>* outputs = batch.run(bound, inputs, whole, timed)) return *outputs;
+  if (const std::vector<Tensor>* outputs = parts.run(bound, inputs, whole, timed)) return *outputs;
   Plan& plan = whole.plan(bound);
   std::vector<const void*> data;
   for (const Tensor& input : inputs) data.push_back(input.data);

@@ -1,6 +1,7 @@
 #include "graph/time_plan.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 
@@ -123,13 +124,13 @@ int64_t rows_possible(const TimeMap& map, int64_t rows) {
   return std::max<int64_t>(0, floor_divide(rows * map.up - 1 - map.last, map.down) + 1);
 }
 
-RowRange input_rows(const TimePlan& plan, const TowerSpec& spec, int64_t row) {
+std::vector<RowRange> rows_needed(const TimePlan& plan, const TowerSpec& spec, RowRange results) {
   constexpr int64_t kFar = int64_t{1} << 40;
   std::vector<RowRange> read(spec.values.size(), {kFar, -kFar});
   const auto widen = [&](uint32_t value, RowRange range) {
     read[value] = {std::min(read[value].begin, range.begin), std::max(read[value].end, range.end)};
   };
-  for (uint32_t output : spec.outputs) widen(output, {row, row + 1});
+  for (uint32_t output : spec.outputs) widen(output, results);
   for (size_t n = spec.nodes.size(); n-- > 0;) {
     const RowRange result = read[spec.nodes[n].outputs[0]];
     if (result.begin >= result.end) continue;
@@ -138,12 +139,49 @@ RowRange input_rows(const TimePlan& plan, const TowerSpec& spec, int64_t row) {
       if (operand.kind == Operand::kValue) widen(operand.index, i == 0 ? rows_read(plan.maps[n], result) : result);
     }
   }
-  RowRange all{kFar, -kFar};
+  return read;
+}
+
+RowRange input_rows(const TimePlan& plan, const TowerSpec& spec, int64_t row) {
+  const std::vector<RowRange> read = rows_needed(plan, spec, {row, row + 1});
+  RowRange all{row, row};
+  bool any = false;
   for (uint32_t input : spec.inputs) {
-    if (plan.axes[input] < 0) continue;
-    all = {std::min(all.begin, read[input].begin), std::max(all.end, read[input].end)};
+    const RowRange& range = read[input];
+    if (plan.axes[input] < 0 || range.begin >= range.end) continue;
+    all = any ? RowRange{std::min(all.begin, range.begin), std::max(all.end, range.end)} : range;
+    any = true;
   }
-  return all.begin < all.end ? all : RowRange{row, row};
+  return all;
+}
+
+TimeUnit time_unit(const TimePlan& plan, const TowerSpec& spec) {
+  constexpr int64_t kMost = 1 << 20;
+  struct Rate {  // rows of a value for rows of time, in lowest terms
+    int64_t rows, time;
+  };
+  std::vector<Rate> rates(spec.values.size(), {1, 1});
+  TimeUnit unit{1, {}};
+  for (size_t n = 0; n < spec.nodes.size(); ++n) {
+    const NodeSpec& node = spec.nodes[n];
+    if (plan.axes[node.outputs[0]] < 0) continue;
+    const auto timed = std::find_if(node.inputs.begin(), node.inputs.end(), [&](const Operand& operand) {
+      return operand.kind == Operand::kValue && plan.axes[operand.index] >= 0;
+    });
+    if (timed == node.inputs.end()) return {};
+    Rate rate = rates[timed->index];
+    const TimeMap& map = plan.maps[n];
+    if (map.kind == TimeMap::kWindow) rate = {rate.rows * map.up, rate.time * map.down};
+    const int64_t common = std::gcd(rate.rows, rate.time);
+    rate = {rate.rows / common, rate.time / common};
+    if (rate.rows > kMost || rate.time > kMost) return {};
+    unit.rows = std::lcm(unit.rows, rate.time);
+    if (unit.rows > kMost) return {};
+    rates[node.outputs[0]] = rate;
+  }
+  for (const Rate& rate : rates) unit.rows_of.push_back(unit.rows / rate.time * rate.rows);
+  for (size_t v = 0; v < rates.size(); ++v) unit.rows_of[v] = plan.axes[v] < 0 ? 1 : unit.rows_of[v];
+  return unit;
 }
 
 TimePlan make_time_plan(const Model::Tower& tower) {

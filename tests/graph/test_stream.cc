@@ -1,4 +1,5 @@
-// Chunked execution against whole runs, bit for bit: random towers, chunk sizes, thread counts, instruction sets.
+// Chunked execution, and whole runs in parts, against whole runs, bit for bit: random towers, chunk sizes, thread
+// counts, instruction sets.
 #include <algorithm>
 #include <cstring>
 #include <functional>
@@ -7,6 +8,7 @@
 
 #include "base/error.h"
 #include "check.h"
+#include "graph/parts.h"
 #include "graph/random_net.h"
 #include "graph/session.h"
 #include "graph/stream.h"
@@ -237,6 +239,50 @@ void test_random_towers() {
   }
 }
 
+/// Runs long sequences as a whole and in parts; the number of runs that were cut.
+int compare_parts(const std::shared_ptr<const Model>& model, const Kernels* kernels, int threads,
+                  const std::vector<int64_t>& lengths, const std::function<std::vector<Data>(int64_t)>& make_inputs) {
+  const Model::Tower& tower = model->tower(0);
+  ThreadPool pool(threads);
+  Lane lane(tower, kernels, &pool);
+  Parts parts(tower, kernels, &pool);
+  int cut = 0;
+  for (int64_t rows : lengths) {
+    std::vector<Data> inputs = make_inputs(rows);
+    std::vector<Tensor> views;
+    std::vector<const void*> data;
+    for (Data& input : inputs) views.push_back(input.view()), data.push_back(input.values.data());
+    const std::vector<Tensor>* outputs = parts.run({rows}, views, lane, nullptr);
+    if (outputs == nullptr) continue;
+    ++cut;
+    Plan& plan = lane.plan({rows});
+    lane.run(plan, data, nullptr);
+    Run want, got;
+    want.append(plan.outputs);
+    got.append(*outputs);
+    CHECK(equal(got, want), "%s threads %d rows %lld in parts", kernels->isa, threads, static_cast<long long>(rows));
+  }
+  return cut;
+}
+
+void test_parts() {
+  int cut = 0, runs = 0;
+  for (unsigned seed = 0; seed < (check::slow_cpu() ? 10 : 100); ++seed) {
+    const build::Bytes file = random_tower(seed, 3 + static_cast<int>(seed % 15));
+    const auto model = Model::from_memory(file.data(), file.size());
+    RandomNet random(seed + 2000);
+    const std::vector<int64_t> lengths{150, 401, 1024, 2311};
+    for (int threads : {2, 3}) {
+      runs += static_cast<int>(lengths.size());
+      cut += compare_parts(model, choose_kernels(nullptr), threads, lengths, [&](int64_t rows) {
+        return std::vector<Data>{random_data(random, {1, rows, 16}), random_data(random, {1, rows, 8}),
+                                 random_data(random, {1, 1, 12})};
+      });
+    }
+  }
+  CHECK(cut > runs / 2, "%d of %d runs were cut", cut, runs);
+}
+
 Attributes same_window(int taps) { return {{"pad_left", int64_t{taps / 2}}, {"pad_right", int64_t{taps / 2}}}; }
 
 void test_windows() {
@@ -274,6 +320,9 @@ void test_mel() {
   const build::Bytes file = net.file({out});
   const auto model = Model::from_memory(file.data(), file.size());
   for (const Kernels* const* k = usable_kernels(); *k != nullptr; ++k) {
+    const int cut = compare_parts(model, *k, 2, {4000, 10007},
+                                  [&](int64_t count) { return std::vector<Data>{random_data(net, {1, count})}; });
+    CHECK(cut == 2, "%s: %d of 2 runs were cut", (*k)->isa, cut);
     const SessionOptions options{1, (*k)->isa};
     Session session(model, "net", options);
     StreamSession stream(model, "net", options);
@@ -346,5 +395,6 @@ int main() {
   test_errors();
   test_mel();
   test_random_towers();
+  test_parts();
   return check::summary();
 }

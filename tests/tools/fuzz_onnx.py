@@ -6,13 +6,22 @@ that begins with 255 is the bytes of a file. Run it from the repository's root, 
 `pip install atheris`):
 
     python tests/tools/fuzz_onnx.py -max_total_time=60 CORPUS
+
+Without watching which code an input reaches, ten times as many a second are tried:
+
+    python tests/tools/fuzz_onnx.py --random 1000000
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
+import random
+import signal
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/tools")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-with atheris.instrument_imports(include=["pocketuni_tools"]):
+WATCHED = "--random" not in sys.argv
+with atheris.instrument_imports(include=["pocketuni_tools"]) if WATCHED else contextlib.nullcontext():
     from pocketuni_tools.import_onnx import import_onnx
     from pocketuni_tools.ir import UnsupportedOp
     from pocketuni_tools.writer import write_model
@@ -38,7 +48,7 @@ except ImportError:  # only the importer and the writer are tried then
     core = None
 
 REFUSED = (ValueError, UnsupportedOp, OSError)
-MOST_CHANGES, MOST_ELEMENTS = 6, 1 << 16
+MOST_CHANGES, MOST_ELEMENTS, MOST_SECONDS = 6, 1 << 16, 60
 NUMBERS = [0, 1, 2, 3, 4, 5, 7, 8, 16, 64, 255, -1, -2, -3, -8]
 NUMBERS += [1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, (1 << 63) - 1]
 FLOATS = [0.0, 1.0, -1.0, 0.5, 1e-30, 3e38, float("inf"), float("nan")]
@@ -157,9 +167,36 @@ def test_one_input(content: bytes) -> None:
             pass
 
 
+def give_up(*_: object) -> None:
+    raise RuntimeError(f"it took more than {MOST_SECONDS} s")
+
+
+def try_random(count: int, first: int) -> None:
+    """Inputs number `first` and those after it; an error, or one that takes too long, ends it and says which it was."""
+    start = time.monotonic()
+    signal.signal(signal.SIGALRM, give_up)
+    for done in range(count):
+        numbers = random.Random(first + done)
+        content = bytes([numbers.randrange(255)]) + numbers.randbytes(numbers.choice((15, 50, 120, 300)))
+        signal.alarm(MOST_SECONDS)
+        try:
+            test_one_input(content)
+        except BaseException:
+            print(f"input {first + done}: {content.hex()}", file=sys.stderr)
+            raise
+        if done % 10_000 == 9_999 or done == count - 1:
+            print(f"{done + 1} of {count} inputs, {(done + 1) / (time.monotonic() - start):.0f} a second", flush=True)
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     if core is None:
         print("pocketuni is not installed: imported models are not run", file=sys.stderr)
-    atheris.Setup(sys.argv, test_one_input)
-    atheris.Fuzz()
+    if WATCHED:
+        atheris.Setup(sys.argv, test_one_input)
+        atheris.Fuzz()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--random", type=int, metavar="COUNT", help="try so many random inputs")
+    parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="the number of the first (default: 0)")
+    args = parser.parse_args()
+    try_random(args.random, args.first)

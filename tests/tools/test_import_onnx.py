@@ -248,6 +248,9 @@ def test_strides_and_sizes_beyond_reason_are_refused(tmp_path):
     body = "y = ConvTranspose<strides=[1048576]>(x, w)"
     with pytest.raises(UnsupportedOp, match="strides of"):
         import_onnx(simple(body, "x:f[n,4,6]", w=np.ones((4, 3, 5))))
+    body = "y = ConvTranspose<strides=[1099511627776,-3]>(x, w)"  # whose product is small
+    with pytest.raises(ValueError, match="strides .1099511627776, -3."):
+        import_onnx(simple(body, "x:f[n,4,6,6]", w=np.ones((4, 3, 5, 5))))
     graph = import_onnx(simple("y = Concat<axis=1>(x, x, x)", f"x:f[n,{2**62}]"))
     with pytest.raises(ValueError, match="y: the size 13835058055282163712 is outside"):
         write_model(tmp_path / "large.puni", [graph])

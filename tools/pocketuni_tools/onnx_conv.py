@@ -49,6 +49,14 @@ class Window:
             else (rows if self.strides[axis] == 1 else rows // self.strides[axis]) + 1
         )
 
+    def require_steps(self) -> None:
+        """Throws where strides, dilations or groups are none of a kernel."""
+        steps = [*self.strides, *self.dilations, self.groups]
+        if {len(self.strides), len(self.dilations)} != {self.rank} or min(steps) < 1:
+            raise ValueError(
+                f"strides {self.strides}, dilations {self.dilations} and {self.groups} groups of a kernel {self.kernel}"
+            )
+
     def attributes(self) -> dict[str, list[int]]:
         """Those of an operator over pictures."""
         return {"kernel": self.kernel, "stride": self.strides, "dilation": self.dilations, "pads": self.pads}
@@ -58,8 +66,7 @@ def window_of(b: Importer, call: Call, kernel: list[int]) -> Window:
     rank, automatic = len(kernel), call.get("auto_pad", "NOTSET")
     steps, dilations = (call.get(name, [1] * rank) for name in ("strides", "dilations"))
     window = Window(kernel, steps, dilations, [0] * 2 * rank, call.get("group", 1))
-    if {len(steps), len(dilations)} != {rank} or min(*steps, *dilations, window.groups) < 1:
-        raise ValueError(f"strides {steps}, dilations {dilations} and {window.groups} groups of a kernel {kernel}")
+    window.require_steps()
     if automatic == "NOTSET":
         window.pads = list(call.get("pads", window.pads))
         if len(window.pads) != 2 * rank or min(window.pads) < 0:
@@ -185,6 +192,7 @@ def conv_transpose(b: Importer, call: Call) -> Operand:
         raise call.unsupported(f"a kernel of {rank} spatial dimensions")
     kernel, groups = list(weight.shape[2:]), call.get("group", 1)
     window = Window(kernel, call.get("strides", [1] * rank), call.get("dilations", [1] * rank), [0] * 2 * rank, groups)
+    window.require_steps()
     if math.prod(window.strides) > MAX_PHASES:
         raise call.unsupported(f"strides of {window.strides}")
     lengths = [transposed_length(b, call, window, axis) for axis in range(rank)]
