@@ -5,6 +5,7 @@ foreach(source IN LISTS test_sources)
   add_executable(${name} ${source})
   target_include_directories(${name} PRIVATE tests)
   target_link_libraries(${name} PRIVATE pocketuni_core)
+  target_link_options(${name} PRIVATE ${as_compiled})
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
 endforeach()
 
@@ -26,3 +27,4 @@ endif()
 
 add_executable(limits bench/limits.cc)
 target_link_libraries(limits PRIVATE pocketuni_core)
+target_link_options(limits PRIVATE ${as_compiled})

@@ -17,6 +17,8 @@ class GemmWeight {
   int panels() const { return panels_; }
   /// Whether rows are rounded to int8 first: `multiply` then reads `q` and not `x`.
   bool quantized() const { return quantized_; }
+  /// Bytes of a weight that is a float.
+  int element_bytes() const { return tensor_->encoding == Encoding::kGemmF16 ? 2 : 4; }
   /// Bytes of a rounded row.
   int q_stride() const { return q_stride_; }
   /// Bytes of scratch for rounded rows: q, scales and sums, each 64-byte aligned; 0 for float weights.

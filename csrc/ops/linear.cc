@@ -48,10 +48,10 @@ class Linear final : public Op {
     if (threads == 1 || work < 32768) {
       round(context, rows, 0, rows);
       multiply(context, rows, 0, rows, 0, panels);
-    } else if (rows >= 24 * threads) {
+    } else if (rows >= least_rows() * threads) {
       // Each task keeps its rows from quantization to the last output: one parallel region, no barrier inside.
-      const int wanted = (rows + 2 * threads - 1) / (2 * threads);
-      const int block = std::min((wanted + 7) / 8 * 8, 128);
+      const int share = (rows + threads - 1) / threads, half = (share + 1) / 2;
+      const int block = share < kEvenRows ? share : std::min((half + 7) / 8 * 8, 128);
       context.pool->parallel((rows + block - 1) / block, [&](int index, int) {
         const int begin = index * block, count = std::min(block, rows - begin);
         round(context, rows, begin, count);
@@ -68,6 +68,12 @@ class Linear final : public Op {
   }
 
  private:
+  static constexpr int kEvenRows = 16;  // fewer for a thread are one task
+
+  /// For how many rows a thread reads all weights sooner than it gets rows that other threads wrote, op for op: bytes
+  /// come from the caches at a rate, lines of another core one by one.
+  int least_rows() const { return weight_.quantized() ? 4 : 12 * weight_.element_bytes(); }
+
   size_t row_count(const Shape& x) const {
     size_t rows = 1;
     for (size_t i = 0; i + 1 < x.size(); ++i) rows *= static_cast<size_t>(x[i]);

@@ -218,6 +218,21 @@ void test_refused() {
   check_refused(fixed, {"shapes [3, 4] and [2, 4] do not broadcast"});
 }
 
+void test_slices() {
+  const auto cut = [](Graph& graph, std::vector<int64_t> axes, std::vector<int64_t> starts,
+                      std::vector<int64_t> steps) {
+    const std::vector<int64_t> ends(axes.size(), INT64_MAX);
+    graph.node("slice", {graph.input("x", {kA, 4})}, {-1, 4},
+               {list("axes", std::move(axes)), list("starts", std::move(starts)), list("ends", ends),
+                list("steps", std::move(steps))});
+  };
+  Graph twice, far;
+  cut(twice, {0, -2}, {3, 3}, {1, 1});  // would begin at row 6
+  check_refused(twice, {"an axis is named twice"});
+  cut(far, {0}, {2}, {INT64_MAX});
+  check_runs(far, {{5, 4}}, {1, 4});
+}
+
 /// Many nodes that suit no size soon, many names: opening does not take long, whatever the file says.
 void test_effort_is_bounded() {
   Graph graph;
@@ -238,6 +253,7 @@ void test_effort_is_bounded() {
 int main() {
   test_position_table();
   test_multiples();
+  test_slices();
   test_single_sizes();
   test_fixed_results();
   test_computed_dimensions();
