@@ -1,6 +1,7 @@
 #include "speech/resample.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -17,10 +18,17 @@ constexpr double kBeta = 9.0;         // of the Kaiser window: side lobes below 
 constexpr double kPassBand = 0.9625;  // cutoff; the transition of such a window is +- 0.06 around it
 constexpr int64_t kMostCoefficients = int64_t{1} << 24;
 
-/// The modified Bessel function I0 by its power series.
+/// The modified Bessel function I0 for 0 <= x <= kBeta, by its power series: what is left out is below 1e-16 of it.
 double bessel(double x) {
-  double sum = 1, term = 1;
-  for (int k = 1; term > sum * 1e-17; ++k) sum += term *= (x / (2 * k)) * (x / (2 * k));
+  constexpr int kTerms = 26;
+  static const std::array<double, kTerms> factors = [] {  // 1 / (k!)^2
+    std::array<double, kTerms> made{1.0};
+    for (int k = 1; k < kTerms; ++k) made[k] = made[k - 1] / (static_cast<double>(k) * k);
+    return made;
+  }();
+  const double square = x * x / 4;
+  double sum = 0;
+  for (int k = kTerms; k-- > 0;) sum = sum * square + factors[k];
   return sum;
 }
 
@@ -52,15 +60,19 @@ Resampler::Resampler(int64_t from_hz, int64_t to_hz) {
     fail_argument("the rates " + std::to_string(from_hz) + " Hz and " + std::to_string(to_hz) +
                   " Hz have too small a common divisor; convert in two steps");
   }
-  for (int64_t phase = 0; phase < up_; ++phase) {
-    std::vector<double> taps;
+  const int64_t width = 2 * half_;
+  coefficients_.resize(static_cast<size_t>(up_ * width));
+  std::vector<double> taps(static_cast<size_t>(width));
+  for (int64_t phase = 0; phase <= up_ / 2; ++phase) {
     double sum = 0;
-    for (int64_t i = 0; i < 2 * half_; ++i) {
+    for (int64_t i = 0; i < width; ++i) {
       const double place = static_cast<double>(phase) / static_cast<double>(up_);
-      taps.push_back(filter_at(static_cast<double>(half_ - 1 - i) + place, cutoff));
-      sum += taps.back();
+      sum += taps[i] = filter_at(static_cast<double>(half_ - 1 - i) + place, cutoff);
     }
-    for (double tap : taps) coefficients_.push_back(static_cast<float>(tap / sum));  // every phase passes a constant
+    float* own = coefficients_.data() + phase * width;
+    for (int64_t i = 0; i < width; ++i) own[i] = static_cast<float>(taps[i] / sum);  // every phase passes a constant
+    // The filter is even: the phase that is as far from the next sample has the same taps, the last first.
+    if (phase > 0 && 2 * phase < up_) std::reverse_copy(own, own + width, coefficients_.data() + (up_ - phase) * width);
   }
   start();
 }
