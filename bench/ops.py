@@ -44,6 +44,14 @@ def cases() -> Iterator[tuple[str, str, tuple[int, ...], tuple[int, ...], dict]]
         "4 groups, 64 -> 64, 28 x 28": (64, 64, 28, 3, 1, 1, 4), "5 x 5, 32 -> 32, 28 x 28": (32, 32, 28, 5),
     }.items():  # fmt: skip
         yield note, "conv2d", *picture(*options)
+    for kernel, channels, size, stride in (
+        (3, 64, 56, 1), (5, 120, 28, 1), (5, 480, 14, 1), (5, 240, 28, 2),
+        (7, 96, 56, 1), (7, 384, 14, 1), (7, 96, 56, 2),
+    ):  # fmt: skip
+        x, _, attributes = picture(channels, channels, size, kernel, stride, groups=channels)
+        del attributes["groups"]
+        note = f"{kernel} x {kernel}, {'strided, ' * (stride > 1)}{channels}, {size} x {size}"
+        yield note, "depthwise_conv2d", x, (kernel * kernel, channels), attributes
     for note, channels, outputs, groups, dilation in (
         ("80 -> 256", 80, 256, 1, 1), ("256 -> 256", 256, 256, 1, 1), ("dilated, 256 -> 256", 256, 256, 1, 3),
         ("4 groups, 256 -> 256", 256, 256, 4, 1),

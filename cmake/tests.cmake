@@ -10,7 +10,7 @@ foreach(source IN LISTS test_sources)
 endforeach()
 
 # The AVX-VNNI kernels run on CPUs with AVX-512 VNNI too, in its encoding.
-foreach(name test_gemm test_conv)
+foreach(name test_gemm test_conv test_depthwise)
   target_sources(${name} PRIVATE tests/kernels/avxvnni_in_evex.cc)
 endforeach()
 if(processor MATCHES "x86_64|amd64")

@@ -1,5 +1,5 @@
 // What the matrix kernels of each ISA export to `dispatch.cc`. Each fill overrides the entries that the ISA speeds up:
-// quantize_rows, gemm_* and conv_i8. The activations come from `nn.h`.
+// quantize_rows, gemm_*, conv_i8 and the four of depthwise_i8. The activations come from `nn.h`.
 #pragma once
 #include "kernels.h"
 
@@ -12,6 +12,7 @@ void fill_gemm_avx512vnni(Kernels* kernels);
 void fill_gemm_amx(Kernels* kernels);             // over avx512vnni: the integer products
 void fill_quantize_avx512vnni(Kernels* kernels);  // part of fill_gemm_avx512vnni, as the next
 void fill_conv_avx512vnni(Kernels* kernels);
+void fill_depthwise_avx512vnni(Kernels* kernels);
 void fill_gemm_neon(Kernels* kernels);
 void fill_gemm_neondot(Kernels* kernels);  // over neon: the integer products
 

@@ -45,6 +45,18 @@ struct MaddDot {
   }
 };
 
+struct DepthwiseDot {
+  static constexpr int kRows = 4, kBias = 0;
+  struct Weights {
+    MaddDot::Weights a, b;
+  };
+  static MaddDot::Weights load_half(const uint8_t* w) { return {load256(w), _mm256_abs_epi8(load256(w))}; }
+  static Weights load(const uint8_t* w) { return {load_half(w), load_half(w + 32)}; }
+  static void add(Ints& acc, Ints x, const Weights& w) {
+    acc = {MaddDot::add(acc.a, w.a, x.a), MaddDot::add(acc.b, w.b, x.b)};
+  }
+};
+
 inline __m256i abs_bits(__m256 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)); }
 
 inline float row_max(const float* x, int k) {
@@ -151,6 +163,8 @@ void fill_gemm_avx2(Kernels* kernels) {
   kernels->gemm_i8 = gemm_i8<MaddDot>;
   kernels->gemm_i4 = gemm_i4<MaddDot>;
   kernels->conv_i8 = conv_i8<MaddDot>;
+  kernels->depthwise_scales = depthwise_scales;
+  fill_depthwise_i8<DepthwiseDot>(kernels);
 }
 
 }  // namespace pocketuni

@@ -17,6 +17,14 @@ namespace {
 
 constexpr ActRow kActRow = act_row_avx2;
 
+}  // namespace
+}  // namespace pocketuni
+
+#include "depthwise_i8_body.h"
+
+namespace pocketuni {
+namespace {
+
 inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
 inline __m256i broadcast_quad(const int8_t* q) {

@@ -158,6 +158,7 @@ void gemm_i4_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* 
 void fill_gemm_avx512vnni(Kernels* kernels) {
   fill_quantize_avx512vnni(kernels);
   fill_conv_avx512vnni(kernels);
+  fill_depthwise_avx512vnni(kernels);
   kernels->gemm_f32 = gemm_f32;
   kernels->gemm_f16 = gemm_f16;
   kernels->gemm_i8 = gemm_i8_avx512vnni;

@@ -28,12 +28,23 @@ struct VnniDot {
   static __m256i nibbles_end(__m256i acc, int32_t) { return acc; }
 };
 
+// The weights are the signed bytes here.
+struct DepthwiseDot {
+  static constexpr int kRows = 6, kBias = 128;
+  using Weights = Ints;
+  static Weights load(const uint8_t* w) { return load_ints(w); }
+  static void add(Ints& acc, Ints x, const Weights& w) {
+    acc = {VnniDot::add(acc.a, x.a, w.a), VnniDot::add(acc.b, x.b, w.b)};
+  }
+};
+
 }  // namespace
 
 void fill_gemm_avxvnni(Kernels* kernels) {
   kernels->gemm_i8 = gemm_i8<VnniDot>;
   kernels->gemm_i4 = gemm_i4<VnniDot>;
   kernels->conv_i8 = conv_i8<VnniDot>;
+  fill_depthwise_i8<DepthwiseDot>(kernels);
 }
 
 }  // namespace pocketuni

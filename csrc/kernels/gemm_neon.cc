@@ -86,6 +86,8 @@ void fill_gemm_neon(Kernels* kernels) {
   fill_float_gemm(kernels);
   kernels->gemm_i8 = gemm_i8<WideningDot>;
   kernels->conv_i8 = conv_i8<WideningDot>;
+  kernels->depthwise_scales = depthwise_scales;
+  fill_depthwise_i8<DepthwiseDot<WideningDot>>(kernels);
   kernels->gemm_i4 = gemm_i4<WideningDot>;
 }
 

@@ -17,6 +17,14 @@ namespace {
 
 constexpr ActRow kActRow = act_row_neon;
 
+}  // namespace
+}  // namespace pocketuni
+
+#include "depthwise_i8_body.h"
+
+namespace pocketuni {
+namespace {
+
 inline int8x16_t broadcast_quad(const int8_t* q) {
   int32_t value;
   std::memcpy(&value, q, sizeof value);
@@ -187,6 +195,20 @@ struct Int4Gemm {
     PU_UNROLL
     for (int r = 0; r < R; ++r) acc[r][0] = acc[r][0] * set(x->scale[row + r]);
     store_tile(out, acc, row, panel, cols);
+  }
+};
+
+template <class Dot>
+struct DepthwiseDot {
+  static constexpr int kRows = Dot::kRows, kBias = 0;
+  using Weights = Ints;
+  static Weights load(const uint8_t* w) { return load_ints(w); }
+  static void add(Ints& acc, const Ints& x, const Weights& w) {
+    PU_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int8x16_t bytes = vreinterpretq_s8_u32(x.q[i]), four = vreinterpretq_s8_u32(w.q[i]);
+      acc.q[i] = vreinterpretq_u32_s32(Dot::add(vreinterpretq_s32_u32(acc.q[i]), four, bytes));
+    }
   }
 };
 

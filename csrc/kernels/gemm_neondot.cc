@@ -15,6 +15,7 @@ struct SdotDot {
 void fill_gemm_neondot(Kernels* kernels) {
   kernels->gemm_i8 = gemm_i8<SdotDot>;
   kernels->conv_i8 = conv_i8<SdotDot>;
+  fill_depthwise_i8<DepthwiseDot<SdotDot>>(kernels);
   kernels->gemm_i4 = gemm_i4<SdotDot>;
 }
 

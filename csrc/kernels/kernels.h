@@ -93,6 +93,25 @@ struct ConvWindow {
   }
 };
 
+/// How 16 channels of a picture are rounded to int8, and what a sum of products is multiplied by.
+struct DepthwiseScales {
+  float inverse[kPanel];  // 127 / max|x|
+  float scale[kPanel];    // max|x| / 127 * the weights' scale
+};
+
+/// A line of pixels between zeros, as quads of 64 bytes: quad i holds in int8, for each of 16 channels, the numbers of
+/// the line at i and at three places before it, `dilation` apart, the last one last; anything before the line's start.
+struct QuadLine {
+  int before, pixels, after, dilation;
+};
+
+/// Which quads a row of results reads: of each of `count` lines, `quads` that lie quad_step bytes apart.
+struct QuadWindow {
+  const uint8_t* const* lines;  // [count]: the first quad of row 0
+  int count, quads;
+  ptrdiff_t quad_step, row_step;
+};
+
 struct AttentionArgs {
   const float *q, *k, *v;  // [tq][d], [tk][d], [tk][dv] with strides
   ptrdiff_t q_stride, k_stride, v_stride;
@@ -142,10 +161,26 @@ struct Kernels {
   /// outside counts with a sum and a scale of 0; then y = acc * scales[n].
   void (*conv_i8)(const QuantizedRows* x, const ConvWindow* window, int rows, int channels, const uint8_t* tiles,
                   const float* scales, int n, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+  /// Depthwise convolutions in int8, up to 16 channels at a time: these four together, of one ISA.
+  /// A channel has one scale, max|x| / 127 over all its pixels; it is NaN where one of them is NaN or infinite, and 0
+  /// where all are 0. `scales` are the weights' own.
+  void (*depthwise_scales)(const float* x, ptrdiff_t x_stride, ptrdiff_t pixels, int channels, const float* scales,
+                           DepthwiseScales* to);
+  /// A tile of a `gemm_i8` weight [channels][lines * taps] -> 64 bytes of what sums start from, then 64 for every four
+  /// taps of a line, as depthwise_i8 reads them.
+  void (*depthwise_weights)(const uint8_t* tile, int lines, int taps, uint8_t* quads);
+  /// q = round-half-even(x * inverse), the product being exact.
+  void (*depthwise_round)(const float* x, ptrdiff_t x_stride, int channels, const QuadLine* line, const float* inverse,
+                          uint8_t* quads);
+  /// y[rows][channels] = epilogue(float(isum) * scale), without a residual.
+  void (*depthwise_i8)(const QuadWindow* window, int rows, int channels, const uint8_t* weights, const float* scale,
+                       const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+
   /// Each channel alone: weights [all taps][channels], acc = fma(x, w, acc) over the taps; the epilogue's n is
   /// `channels`.
   void (*depthwise_f32)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels,
                         const float* weights, const Epilogue* epilogue, float* y, ptrdiff_t y_stride);
+
   /// The largest of the taps' numbers, each channel alone; NaN where one of them is. `zeros` of the window is what a
   /// row outside holds: -infinity, if such rows shall not count. Without taps -infinity.
   void (*max_pool_f32)(const float* x, ptrdiff_t x_stride, const ConvWindow* window, int rows, int channels, float* y,

@@ -6,7 +6,7 @@
 namespace pocketuni {
 
 void fill_nn_ref(Kernels* kernels);
-void fill_conv_ref(Kernels* kernels);  // conv_*, depthwise_f32 and max_pool_f32; part of fill_nn_ref
+void fill_conv_ref(Kernels* kernels);  // conv_*, depthwise_* and max_pool_f32; part of fill_nn_ref
 void fill_fft_ref(Kernels* kernels);   // fft_f32, real_*; part of fill_nn_ref
 void fft_f32_ref(const FftPlan* plan, float* re, float* im, float* scratch);
 void fill_nn_avx2(Kernels* kernels);

@@ -1,11 +1,14 @@
 // Convolutions over time in the plainest form. Every ISA gives these results bit for bit (but for the activations), so
 // the order of the floating-point operations is part of the contract.
 #include <cmath>
+#include <cstring>
 
 #include "nn.h"
 
 namespace pocketuni {
 namespace {
+
+constexpr float kSmallestMax = 1e-30f;  // see ref_gemm.cc
 
 // The row of x that a tap reads, -1 beside a line, or -2 where the whole line is outside.
 ptrdiff_t source_row(const ConvWindow& w, int row, int tap) {
@@ -95,6 +98,71 @@ void depthwise_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* w, int 
   }
 }
 
+void depthwise_scales(const float* x, ptrdiff_t x_stride, ptrdiff_t pixels, int channels, const float* scales,
+                      DepthwiseScales* to) {
+  *to = {};
+  for (int c = 0; c < channels; ++c) {
+    float max = 0.0f;
+    for (ptrdiff_t i = 0; i < pixels && std::isfinite(max); ++i) {
+      const float size = std::fabs(x[i * x_stride + c]);
+      if (!(size <= max)) max = size;
+    }
+    if (!std::isfinite(max)) {
+      to->scale[c] = NAN;
+    } else if (max >= kSmallestMax) {
+      to->scale[c] = max / 127.0f * scales[c];
+      to->inverse[c] = 127.0f / max;
+    }
+  }
+}
+
+// Here sums start from 0, and a quad is four signed bytes.
+void depthwise_weights(const uint8_t* tile, int lines, int taps, uint8_t* quads) {
+  std::memset(quads, 0, 64);
+  for (int line = 0; line < lines; ++line) {
+    for (int tap = 0; tap < (taps + 3) / 4 * 4; ++tap) {
+      const int from = line * taps + tap, to = line * ((taps + 3) / 4 * 4) + tap;
+      for (int c = 0; c < kPanel; ++c) {
+        const uint8_t w = tap < taps ? tile[from / 4 * 64 + c * 4 + from % 4] : 128;
+        quads[64 + to / 4 * 64 + c * 4 + to % 4] = static_cast<uint8_t>(w - 128);
+      }
+    }
+  }
+}
+
+void depthwise_round(const float* x, ptrdiff_t x_stride, int channels, const QuadLine* line, const float* inverse,
+                     uint8_t* quads) {
+  constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23: floats there are integers
+  for (int i = 0; i < line->before + line->pixels + line->after; ++i) {
+    for (int c = 0; c < kPanel; ++c) {
+      for (int j = 0; j < 4; ++j, ++quads) {
+        const int pixel = i - line->before - (3 - j) * line->dilation;
+        const bool inside = pixel >= 0 && pixel < line->pixels && c < channels && inverse[c] != 0.0f;
+        const float whole = inside ? std::fma(x[pixel * x_stride + c], inverse[c], kWhole) - kWhole : 0.0f;
+        *quads = static_cast<uint8_t>(static_cast<int>(whole));
+      }
+    }
+  }
+}
+
+void depthwise_i8(const QuadWindow* window, int rows, int channels, const uint8_t* weights, const float* scale,
+                  const Epilogue* e, float* y, ptrdiff_t y_stride) {
+  const auto signed_byte = [](uint8_t byte) { return static_cast<int8_t>(byte); };
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < channels; ++c) {
+      const uint8_t* w = weights + 64 + c * 4;
+      int32_t sum = 0;
+      for (int line = 0; line < window->count; ++line) {
+        for (int i = 0; i < window->quads; ++i, w += 64) {
+          const uint8_t* x = window->lines[line] + r * window->row_step + i * window->quad_step + c * 4;
+          for (int j = 0; j < 4; ++j) sum += signed_byte(x[j]) * signed_byte(w[j]);
+        }
+      }
+      store(static_cast<float>(sum) * scale[c], r, c, e, y, y_stride);
+    }
+  }
+}
+
 void max_pool_f32(const float* x, ptrdiff_t x_stride, const ConvWindow* w, int rows, int channels, float* y,
                   ptrdiff_t y_stride) {
   for (int r = 0; r < rows; ++r) {
@@ -118,6 +186,10 @@ void fill_conv_ref(Kernels* kernels) {
   kernels->conv_f16 = conv_f16;
   kernels->conv_i8 = conv_i8;
   kernels->depthwise_f32 = depthwise_f32;
+  kernels->depthwise_scales = depthwise_scales;
+  kernels->depthwise_weights = depthwise_weights;
+  kernels->depthwise_round = depthwise_round;
+  kernels->depthwise_i8 = depthwise_i8;
   kernels->max_pool_f32 = max_pool_f32;
 }
 

@@ -93,6 +93,26 @@ inline void transpose_quads(Vec* x) {
   x[2].v = _mm512_shuffle_ps(b, d, 0x44), x[3].v = _mm512_shuffle_ps(b, d, 0xee);
 }
 
+/// 16 integers.
+struct Ints {
+  __m512i v;
+};
+inline Ints repeat(int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline Ints load_ints(const void* p) { return {_mm512_loadu_si512(p)}; }
+inline void store_ints(void* p, Ints x) { _mm512_storeu_si512(p, x.v); }
+inline Ints operator-(Ints x, Ints y) { return {_mm512_sub_epi32(x.v, y.v)}; }
+inline Ints operator&(Ints x, Ints y) { return {_mm512_and_si512(x.v, y.v)}; }
+inline Ints operator|(Ints x, Ints y) { return {_mm512_or_si512(x.v, y.v)}; }
+inline Ints operator^(Ints x, Ints y) { return {_mm512_xor_si512(x.v, y.v)}; }
+/// The larger, both without a sign.
+inline Ints larger(Ints x, Ints y) { return {_mm512_max_epu32(x.v, y.v)}; }
+/// By 0 to 32 bits; zeros come in.
+inline Ints shift_down(Ints x, int bits) { return {_mm512_srl_epi32(x.v, _mm_cvtsi32_si128(bits))}; }
+inline Ints shift_up(Ints x, int bits) { return {_mm512_sll_epi32(x.v, _mm_cvtsi32_si128(bits))}; }
+inline Ints bits_of(Vec x) { return {_mm512_castps_si512(x.v)}; }
+inline Vec floats_of(Ints bits) { return {_mm512_castsi512_ps(bits.v)}; }
+inline Vec to_floats(Ints x) { return {_mm512_cvtepi32_ps(x.v)}; }
+
 inline Vec from_i8(const int8_t* p) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }

@@ -128,6 +128,60 @@ inline void transpose_quads(Vec* x) {
   }
 }
 
+struct Ints {
+  uint32x4_t q[4];
+};
+template <class F>
+inline Ints each(Ints x, Ints y, F f) {
+  return {{f(x.q[0], y.q[0]), f(x.q[1], y.q[1]), f(x.q[2], y.q[2]), f(x.q[3], y.q[3])}};
+}
+inline Ints repeat(int32_t x) {
+  const uint32x4_t v = vdupq_n_u32(static_cast<uint32_t>(x));
+  return {{v, v, v, v}};
+}
+inline Ints load_ints(const void* p) {
+  Ints x;
+  for (int i = 0; i < 4; ++i) x.q[i] = vreinterpretq_u32_u8(vld1q_u8(static_cast<const uint8_t*>(p) + 16 * i));
+  return x;
+}
+inline void store_ints(void* p, Ints x) {
+  for (int i = 0; i < 4; ++i) vst1q_u8(static_cast<uint8_t*>(p) + 16 * i, vreinterpretq_u8_u32(x.q[i]));
+}
+inline Ints operator-(Ints x, Ints y) {
+  return each(x, y, [](uint32x4_t a, uint32x4_t b) { return vsubq_u32(a, b); });
+}
+inline Ints operator&(Ints x, Ints y) {
+  return each(x, y, [](uint32x4_t a, uint32x4_t b) { return vandq_u32(a, b); });
+}
+inline Ints operator|(Ints x, Ints y) {
+  return each(x, y, [](uint32x4_t a, uint32x4_t b) { return vorrq_u32(a, b); });
+}
+inline Ints operator^(Ints x, Ints y) {
+  return each(x, y, [](uint32x4_t a, uint32x4_t b) { return veorq_u32(a, b); });
+}
+inline Ints larger(Ints x, Ints y) {
+  return each(x, y, [](uint32x4_t a, uint32x4_t b) { return vmaxq_u32(a, b); });
+}
+inline Ints shift_up(Ints x, int bits) {
+  return each(x, x, [bits](uint32x4_t a, uint32x4_t) { return vshlq_u32(a, vdupq_n_s32(bits)); });
+}
+inline Ints shift_down(Ints x, int bits) { return shift_up(x, -bits); }
+inline Ints bits_of(Vec x) {
+  Ints bits;
+  for (int i = 0; i < 4; ++i) bits.q[i] = vreinterpretq_u32_f32(x.q[i]);
+  return bits;
+}
+inline Vec floats_of(Ints bits) {
+  Vec x;
+  for (int i = 0; i < 4; ++i) x.q[i] = vreinterpretq_f32_u32(bits.q[i]);
+  return x;
+}
+inline Vec to_floats(Ints x) {
+  Vec y;
+  for (int i = 0; i < 4; ++i) y.q[i] = vcvtq_f32_s32(vreinterpretq_s32_u32(x.q[i]));
+  return y;
+}
+
 inline Vec from_i8(const int8_t* p) {
   const int16x8_t a = vmovl_s8(vld1_s8(p)), b = vmovl_s8(vld1_s8(p + 8));
   return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(a))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(a))),

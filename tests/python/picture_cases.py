@@ -23,6 +23,27 @@ WINDOWS = {
 }
 
 
+# Of depthwise convolutions in int8, over pictures [batch, height, width, channels].
+LARGE_WINDOWS = {
+    "5x5": (window((5, 5), pads=(2, 2, 2, 2)), (2, 9, 13, 40)),
+    "5x5-large": (window((5, 5), pads=(2, 2, 2, 2)), (1, 40, 40, 64)),
+    "5x5-small": (window((5, 5), pads=(2, 2, 2, 2)), (5, 3, 2, 24)),
+    "5x5-few-channels": (window((5, 5), pads=(2, 2, 2, 2)), (1, 30, 30, 3)),
+    "7x7": (window((7, 7), pads=(3, 3, 3, 3)), (2, 14, 14, 33)),
+    "7x7-strided": (window((7, 7), (2, 2), pads=(2, 3, 4, 1)), (1, 21, 20, 32)),
+    "7x7-dilated": (window((7, 7), (1, 1), (2, 3), (6, 9, 6, 9)), (1, 17, 19, 16)),
+    "9x3": (window((9, 3), (1, 2), pads=(0, 5, 9, 0)), (2, 12, 31, 17)),
+    "3x11": (window((3, 11), (5, 3), (2, 1), (3, 10, 0, 12)), (1, 16, 9, 8)),
+    "no-pads": (window((6, 8)), (1, 6, 16, 16)),
+    "too-large-strided": (window((6, 8), (9, 40)), (1, 9, 5, 16)),
+    "too-large": (window((6, 8)), (1, 5, 16, 16)),
+    "mostly-outside": (window((5, 5), (3, 4), pads=(11, 9, 8, 7)), (1, 2, 3, 5)),
+    "column": (window((5, 1), pads=(2, 0, 2, 0)), (1, 9, 5, 4)),
+    "empty": (window((5, 5), pads=(2, 2, 2, 2)), (1, 0, 7, 4)),
+    "no-pictures": (window((5, 5), pads=(2, 2, 2, 2)), (0, 6, 7, 4)),
+}
+
+
 def pictures() -> Iterator[Case]:
     for precision in ("f32", "f16", "int8", "int4"):
         for note, attributes in WINDOWS.items():
@@ -55,6 +76,17 @@ def channels_alone() -> Iterator[Case]:
             w, bias = Fixed(floats(taps, 40), precision), Fixed(floats(40))
             yield Case("depthwise_conv2d", f"{precision}-{note}", [floats(2, 9, 13, 40), w, bias],
                        {**attributes, "activation": "relu"}, {0: ("batch", "height", "width", 40)})  # fmt: skip
+    for note, (attributes, shape) in LARGE_WINDOWS.items():
+        kernel, channels = attributes["kernel"], shape[-1]
+        w, bias = Fixed(floats(kernel[0] * kernel[1], channels), "int8"), Fixed(floats(channels))
+        yield Case("depthwise_conv2d", f"int8-{note}", [floats(*shape), w, bias],
+                   {**attributes, "activation": "relu"}, {0: ("batch", "height", "width", channels)})  # fmt: skip
+    x, w = floats(3, 6, 7, 20), Fixed(floats(25, 20), "int8")
+    x[0, 3, 2, 1], x[1, 2, 2, 17], x[2, 1, 1, 19] = NAN, INF, -INF
+    x[1, :, :, 2], x[2, :, :, 5], x[2, :, :, 6] = 0, 0.7, 1e-31
+    for activation in ("none", "silu"):
+        attributes = {**LARGE_WINDOWS["5x5"][0], "activation": activation}
+        yield Case("depthwise_conv2d", f"int8-special-{activation}", [x, w], attributes)
     w = Fixed(floats(9, 64))
     yield Case("depthwise_conv2d", "large", [floats(2, 48, 48, 64), w], {**WINDOWS["same"], "activation": "gelu"})
     yield Case("depthwise_conv2d", "one-line", [floats(1, 1, 700, 64), w], WINDOWS["same"])

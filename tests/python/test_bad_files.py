@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from golden import make
 from pocketuni_tools.ir import Graph, Node, Value
-from pocketuni_tools.writer import write_model
+from pocketuni_tools.writer import pack_constant, write_model
 from puni_bytes import reseal, sections, with_meta, with_number
 
 pocketuni = pytest.importorskip("pocketuni", reason="the package is not installed")
@@ -229,6 +229,28 @@ def test_weights_that_do_not_fit(refused, monkeypatch, tmp_path):
         graph.outputs = ["y"]
 
     refused(broken_graph(monkeypatch, tmp_path, build), "tower 'broken': node 'node' (linear): ")
+
+
+@pytest.mark.parametrize(
+    "precision, channels, kernel, fault",
+    [
+        ("int8", 16, [5, 5], "the weight has 24 taps, the kernel 25"),
+        ("int8", 17, [4, 6], "expected [batch, height, width, 17]"),
+        ("int4", 16, [4, 6], "the weight is a weight in kernel order, expected plain values"),
+    ],
+)
+def test_depthwise_weights_that_do_not_fit(refused, monkeypatch, tmp_path, precision, channels, kernel, fault):
+    graph = Graph("broken")
+    graph.add_input("x", "float32", ("batch", 8, 8, 16))
+    array = make.numbers(1, channels, 24)
+    weight = graph.add_constant("weight", array)
+    graph.values["y"] = Value("y", "float32", ("batch", None, None, None))
+    window = {"kernel": kernel, "stride": [1, 1], "dilation": [1, 1], "pads": [2] * 4}
+    graph.nodes.append(Node("depthwise_conv2d", "node", ["x", weight], ["y"], window))
+    graph.outputs = ["y"]
+    monkeypatch.setattr(Graph, "check", lambda self: None)
+    write_model(tmp_path / "made.puni", [graph], packed={weight: pack_constant(array, "gemm", precision)})
+    refused((tmp_path / "made.puni").read_bytes(), fault)
 
 
 def test_damaged_weights_open_and_are_found_by_verify(tmp_path):

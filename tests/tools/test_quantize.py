@@ -13,6 +13,7 @@ from pocketuni_tools.report import cosines, errors
 from pocketuni_tools.sensitivity import MARGIN, TARGET
 from pocketuni_tools.source import Tower
 from pocketuni_tools.texts import calibration_texts
+from pocketuni_tools.writer import as_read
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "text"
 
@@ -216,6 +217,46 @@ def test_small_weights_stay_as_they_are():
     w = graph.add_constant("w", weight(8, 8))
     graph.outputs = graph.add_node("linear", ["x", w], [Value("y", "float32", ("batch", 8))])
     assert quantize([Tower(graph)], "int4")[0] == {}
+
+
+def depthwise(kernel, stride=(1, 1), channels=32):
+    graph, taps = Graph("main"), kernel[0] * kernel[1]
+    graph.add_input("x", "float32", ("batch", 12, 12, channels))
+    w = graph.add_constant("w", weight(taps, channels))
+    pads = [kernel[0] // 2, kernel[1] // 2] * 2
+    window = {"kernel": list(kernel), "stride": list(stride), "dilation": [1, 1], "pads": pads}
+    graph.outputs = graph.add_node(
+        "depthwise_conv2d", ["x", w], [Value("y", "float32", ("batch", *[None] * 3))], **window
+    )
+    feeds = [{"x": np.random.default_rng(2).standard_normal((3, 12, 12, channels)).astype(np.float32)}]
+    return Tower(graph, feeds=feeds, checks=feeds)
+
+
+@pytest.mark.parametrize("plan", ["int8", "int4", "auto"])
+def test_large_depthwise_convolutions_become_int8(plan):
+    tower = depthwise((5, 5))
+    packed, _ = quantize([tower], plan)
+    assert packed["w"].encoding == "gemm_i8" and packed["w"].dims == (32, 25)
+    seen = as_read(tower.graph, packed)
+    assert product_error(seen["w"], tower.graph.constants["w"], np.eye(32, dtype=np.float32)) < 0.01
+    (got,), (want,) = (
+        evaluate(tower.graph, tower.feeds[0], constants=constants, quantized=quantized).values()
+        for constants, quantized in ((seen, {"w"}), ({}, ()))
+    )
+    error = np.linalg.norm(got - want) / np.linalg.norm(want)
+    assert 0.001 < error < 0.015, "both x and w are rounded"
+
+
+@pytest.mark.parametrize(
+    "kernel, stride, rounded",
+    [
+        ((3, 3), (1, 1), False), ((5, 5), (2, 2), False), ((7, 7), (2, 2), True), ((7, 7), (1, 1), True),
+        ((9, 3), (1, 1), True), ((31, 1), (1, 1), False), ((1, 31), (1, 1), True),
+    ],
+)  # fmt: skip
+def test_depthwise_convolutions_that_gain_nothing_stay_float(kernel, stride, rounded):
+    graph = depthwise(kernel, stride, 64).graph
+    assert weights_of(graph, calibrated=True) == ({"w": "taps"} if rounded else {})
 
 
 def test_rows_as_the_kernel_sees_them():

@@ -15,6 +15,8 @@ from pocketuni_tools.evaluate import evaluate  # noqa: E402
 from pocketuni_tools.fuse import fuse  # noqa: E402
 from pocketuni_tools.import_factory import tower_of  # noqa: E402
 from pocketuni_tools.import_torch import import_torch  # noqa: E402
+from pocketuni_tools.reader import read_model  # noqa: E402
+from pocketuni_tools.report import cosines  # noqa: E402
 from pocketuni_tools.source import Source  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
@@ -76,6 +78,31 @@ def test_a_layer_computes_what_pytorch_does(name):
 def test_norms_and_activations_go_into_the_convolution():
     graph = fuse(import_torch(randomized(LAYERS["folded"]), {"input": torch.randn(2, 4, 8, 8)}, {}))
     assert [node.op for node in graph.nodes if node.op != "transpose"] == ["conv2d", "linear"]
+
+
+def test_large_depthwise_convolutions_run_in_int8(tmp_path):
+    pocketuni = pytest.importorskip("pocketuni", reason="the package pocketuni is not built")
+    torch.manual_seed(3)
+    layers = [nn.Conv2d(192, 192, size, padding=size // 2, groups=192) for size in (5, 7, 3)]
+    module = nn.Sequential(layers[0], nn.SiLU(), layers[1], nn.ReLU(), layers[2]).eval()
+    x, sizes = torch.randn(2, 192, 14, 14), {}
+    want = module(x).detach().numpy().reshape(2, -1)
+    for weights, bound in (("fp32", 1 - 1e-6), ("int8", 0.9998), ("int4", 0.9998)):
+        path = tmp_path / f"{weights}.puni"
+        example = (module, {"input": x[:1]}, {"input": {0: "batch"}})
+        convert(Source("large", [tower_of("main", example)]), path, weights)
+        encodings = {item.dims: item.encoding for item in read_model(path).packed.values() if len(item.dims) == 2}
+        if weights == "fp32":
+            assert encodings == {(25, 192): "f32", (49, 192): "f32", (9, 192): "f32"}
+        else:
+            assert encodings == {(192, 25): "gemm_i8", (192, 49): "gemm_i8", (9, 192): "f32"}
+        sizes[weights] = path.stat().st_size
+        with pocketuni.Model(path, threads=2) as model:
+            (got,) = model.towers["main"].run(input=x.numpy()).values()
+        worst = cosines(got.reshape(2, -1), want).min()
+        assert bound < worst, weights
+        assert weights == "fp32" or worst < 0.999999, "nothing was rounded"
+    assert sizes["int8"] < 0.6 * sizes["fp32"]
 
 
 class Block(nn.Module):

@@ -19,6 +19,7 @@ PRODUCTS = (
     "expert_linear",
     "conv1d",
     "conv2d",
+    "depthwise_conv2d",
     "conv_transpose1d",
     "gru",
     "lstm",
@@ -82,8 +83,8 @@ def evaluate(
 
     observe: called before each node with the node and its operands (None where one is absent).
     constants: replace constants of the graph by name.
-    quantized: names of weights whose product reads activations rounded to int8 row by row, as the runtime does for
-        int8 and int4 weights. The weights themselves are taken as they are.
+    quantized: names of weights whose product reads activations rounded to int8, as the runtime does for int8 and int4
+        weights. The weights themselves are taken as they are.
     Raises ValueError, naming input or node, for inputs that do not fit and for results that contradict the graph.
     """
     inputs = {name: np.asarray(array) for name, array in inputs.items()}

@@ -175,14 +175,16 @@ def matmul(a: Array, b: Array, transpose_b: int = 0, scale: float = 1.0) -> Arra
     return product if scale == 1 else product * FLOAT(scale)
 
 
-def round_rows(x: Array) -> tuple[Array, Array]:
+def round_rows(x: Array, exact: bool = False) -> tuple[Array, Array]:
     """[.., K] -> whole numbers in -127..127 [.., K] and scales [.., 1], both float32: the runtime's activations. A row
-    with a number that is not finite has the scale NaN, a row of next to nothing 0."""
+    with a number that is not finite has the scale NaN, a row of next to nothing 0. exact: what is rounded to a whole
+    number was not rounded to float32 before."""
     peak = np.abs(x).max(axis=-1, keepdims=True, initial=0)
     small, finite = peak < FLOAT(1e-30), np.isfinite(peak)
     inverse = np.where(small | ~finite, FLOAT(0), FLOAT(127) / peak)
     scale = np.where(finite, np.where(small, FLOAT(0), peak / FLOAT(127)), FLOAT(np.nan))
-    return np.rint(np.where(finite, x, FLOAT(0)) * inverse), scale
+    scaled = np.multiply(np.where(finite, x, FLOAT(0)), inverse, dtype=np.float64 if exact else FLOAT)
+    return np.rint(scaled).astype(FLOAT), scale
 
 
 @meaning("linear")

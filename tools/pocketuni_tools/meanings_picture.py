@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .meanings import FLOAT, Array, finish, meaning
+from .meanings import FLOAT, Array, finish, meaning, round_rows
 from .meanings_time import product_by_group, rounded_by_group
 
 
@@ -50,6 +50,12 @@ def conv2d(
     return finish(product_by_group(windows, w, groups), bias, residual, activation)
 
 
+def rounded_by_channel(x: Array) -> Array:
+    """[B, H, W, C] rounded to int8, each channel of a picture by a scale of its own."""
+    rows, scale = round_rows(x.reshape(len(x), x.shape[1] * x.shape[2], x.shape[3]).transpose(0, 2, 1), exact=True)
+    return (rows * scale).transpose(0, 2, 1).reshape(x.shape)
+
+
 @meaning("depthwise_conv2d")
 def depthwise_conv2d(
     x: Array,
@@ -61,7 +67,9 @@ def depthwise_conv2d(
     dilation: Sequence[int],
     pads: Sequence[int],
     activation: str = "none",
+    quantized: bool = False,
 ) -> Array:
+    x = rounded_by_channel(x) if quantized else x
     windows = pixels_of(x, kernel, stride, dilation, pads)
     return finish((windows * w).sum(axis=3, dtype=FLOAT), bias, None, activation)
 

@@ -7,6 +7,7 @@ does. Without calibration inputs weights are rounded by themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,22 +34,33 @@ PRECISION = {"fp32": "f32", "fp16": "f16", "int8": "int8", "int4": "int4"}
 SMALL = 512  # elements; below, rounding saves nothing worth an error
 SMALL_KERNEL = 4096  # the same for convolutions and recurrent operators that are rounded without calibration inputs
 FEW = 16  # inputs or outputs; with fewer, int8 is no faster than float, and they are a bottleneck or the result itself
+FEW_TAPS, TAPS_OF_PIXEL = 25, 12  # see few_taps; docs/decisions.md, "depthwise convolutions in int8", measures them
 ROWS = 8192  # calibration rows that one weight is rounded on
 INTEGER = ("gemm_i8", "gemm_i4")
 
 
 def weights_of(graph: Graph, calibrated: bool = False) -> dict[str, str]:
     """Constants that may be stored less precisely -> role: weights of products, convolutions and recurrent operators
-    ("gemm"), tables of `embedding` ("rows"). Small ones, biases and norms stay float32. calibrated: they are rounded on
-    calibration inputs, which spares the first layers of a small network most of the harm."""
+    ("gemm"), tables of `embedding` ("rows"), weights of large depthwise convolutions ("taps"). Small ones, biases and
+    norms stay float32. calibrated: they are rounded on calibration inputs, which spares the first layers of a small
+    network most of the harm."""
     roles = {}
     for node in graph.nodes:
-        if node.op in WEIGHT_ROLES and node.inputs[1] in graph.constants:
+        if node.op in WEIGHT_ROLES and node.inputs[1] in graph.constants and not few_taps(node):
             array = graph.constants[node.inputs[1]]
             least = SMALL if calibrated or node.op in ("linear", "embedding") else SMALL_KERNEL
             if array.ndim == 2 and array.size >= least and min(array.shape) >= FEW and array.dtype == np.float32:
                 roles[node.inputs[1]] = tensor_role(graph, node.inputs[1])
     return {name: role for name, role in roles.items() if role != "plain"}
+
+
+def few_taps(node: Node) -> bool:
+    """Whether a depthwise convolution is no faster in int8: to round a pixel takes as long as some taps, and taps are
+    multiplied four of a line at a time."""
+    if node.op != "depthwise_conv2d":
+        return False
+    (lines, taps), stride = node.attributes["kernel"], math.prod(node.attributes["stride"])
+    return taps < 3 or lines * taps < max(FEW_TAPS, TAPS_OF_PIXEL * stride)
 
 
 def makes_spectrum(graph: Graph, name: str) -> bool:

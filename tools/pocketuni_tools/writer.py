@@ -35,7 +35,7 @@ PRECISIONS = ("f32", "f16", "int8", "int4")
 CONVOLUTIONS = ("conv1d", "conv2d", "conv_transpose1d")
 RECURRENT = ("gru", "lstm", "rnn")
 PRODUCTS = ("linear", "expert_linear", *CONVOLUTIONS, *RECURRENT)
-WEIGHT_ROLES = {"embedding": "rows"} | dict.fromkeys(PRODUCTS, "gemm")
+WEIGHT_ROLES = {"embedding": "rows", "depthwise_conv2d": "taps"} | dict.fromkeys(PRODUCTS, "gemm")
 ABSENT, TENSOR_BIT = 0xFFFFFFFF, 0x80000000
 
 
@@ -53,7 +53,8 @@ def padded(data: bytes) -> bytes:
 
 
 def tensor_role(graph: Graph, name: str) -> str:
-    """How a constant is read: "gemm" by products, "rows" by embedding, else "plain"."""
+    """How a constant is read: "gemm" by products, "rows" by embedding, "taps" by depthwise convolutions over pictures,
+    else "plain"."""
     roles = {
         WEIGHT_ROLES.get(node.op, "plain") if place == 1 else "plain"
         for node in graph.nodes
@@ -67,27 +68,31 @@ def tensor_role(graph: Graph, name: str) -> str:
 
 def as_read(graph: Graph, packed: Mapping[str, Packed]) -> dict[str, np.ndarray]:
     """The constants of `graph` among `packed`, as its operators read them. It is what `unpack` gives, but that
-    convolutions round the weights of an output from int4 to int8, as the runtime rounds a row of activations."""
+    convolutions round the weights of an output from int4 to int8, as the runtime rounds a row of activations, and that
+    taps in int8 are stored by channel."""
     rounded = {node.inputs[1] for node in graph.nodes if node.op in CONVOLUTIONS}
     arrays = {name: unpack(item) for name, item in packed.items() if name in graph.constants}
     for name in rounded & arrays.keys():
         if packed[name].encoding == "gemm_i4":
             whole, scale = round_rows(arrays[name])
             arrays[name] = whole * scale
+    for name in {node.inputs[1] for node in graph.nodes if node.op == "depthwise_conv2d"} & arrays.keys():
+        if packed[name].encoding == "gemm_i8":
+            arrays[name] = arrays[name].T
     return arrays
 
 
 def usable_precision(graph: Graph, name: str, precision: str) -> str:
-    """The precision asked for, or the next finer one that every reader of the constant can use: convolutions over time
-    and recurrent operators take no int4, and convolutions int8 and int4 only where the channels of a group are a
-    multiple of 4."""
+    """The precision asked for, or the next finer one that every reader of the constant can use: convolutions over time,
+    depthwise ones and recurrent operators take no int4, and other convolutions int8 and int4 only where the channels of
+    a group are a multiple of 4."""
     for node in graph.nodes:
         if precision not in ("int8", "int4") or len(node.inputs) < 2 or node.inputs[1] != name:
             continue
         if node.op in CONVOLUTIONS:
             width = graph.constants[name].shape[1] // taps_of_row(node)
             precision = "f16" if width % 4 else precision if node.op == "conv2d" else "int8"
-        elif node.op in RECURRENT:
+        elif node.op in (*RECURRENT, "depthwise_conv2d"):
             precision = "int8"
     return precision
 
@@ -110,6 +115,8 @@ def pack_constant(array: np.ndarray, role: str, precision: str) -> Packed:
         if precision == "int4":
             return pack_gemm_int4(*quantize_int4(array), array.shape)
         return pack_gemm_float(array, half=precision == "f16")
+    if role == "taps" and precision == "int8":
+        return pack_gemm_int8(*quantize_int8(array.T))
     if role == "rows" and precision == "int8":
         return pack_rows_int8(array)
     if role == "rows" and precision == "int4":
