@@ -191,9 +191,10 @@ void attend_rows(const AttentionBlock& block, int row) {
 template <int R>
 inline void attend_block(const AttentionBlock& block, int row, int rows) {
   if (rows == R) {
-    if constexpr (R > 4 && R % 2 == 1) {  // two bodies that there are anyway, instead of a large one more
-      attend_rows<R / 2 + 1>(block, row);
-      attend_rows<R / 2>(block, row + R / 2 + 1);
+    if constexpr (R > 4 && R < kTileRows) {  // two bodies that there are anyway, instead of a large one more
+      constexpr int kFirst = (R + 1) / 2;
+      attend_rows<kFirst>(block, row);
+      attend_rows<R - kFirst>(block, row + kFirst);
     } else {
       attend_rows<R>(block, row);
     }
