@@ -182,7 +182,8 @@ void attend_rows(const AttentionBlock& block, int row) {
     most[r] = set(kMinusInfinity);
   }
   const int keys = round_up_16(limits[R - 1]);
-  constexpr int kVecs = R <= 2 ? 4 : kTileVecs;  // one or two queries alone would wait for their few accumulators
+  // One or two queries alone would wait for their few accumulators.
+  constexpr int kVecs = R == 1 ? kRowVecs : R == 2 ? kPairVecs : kTileVecs;
   score_tiles<R, kVecs>(block, row, 0, keys / 16, limits, most);
   for (int r = 0; r < R; ++r) sums[r] = weights_of_row(block.scores + r * block.pitch, keys, largest(most[r]));
   value_tiles<R, kVecs>(block, row, 0, limits, sums);

@@ -8,7 +8,8 @@ namespace pocketuni {
 namespace {
 
 // 6 x 1 vectors are 12 of the 16 registers.
-constexpr int kTileRows = 6, kTileVecs = 1, kRowVecs = 4;  // the last: of a product of a single row
+// The last two: of a product of a single row, and of attention of two.
+constexpr int kTileRows = 6, kTileVecs = 1, kRowVecs = 4, kPairVecs = 2;
 
 struct Vec {
   __m256 a, b;

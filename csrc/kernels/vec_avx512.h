@@ -13,7 +13,7 @@ namespace pocketuni {
 namespace {
 
 // Rows and vectors of a register tile in attention: 8 x 2 accumulators, 2 loads and a broadcast of 32 registers.
-constexpr int kTileRows = 8, kTileVecs = 2;
+constexpr int kTileRows = 8, kTileVecs = 2, kRowVecs = 4, kPairVecs = 4;  // see vec_avx2.h
 
 struct Vec {
   __m512 v;

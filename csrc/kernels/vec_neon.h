@@ -8,7 +8,8 @@ namespace pocketuni {
 namespace {
 
 // 6 x 1 vectors are 24 of the 32 registers.
-constexpr int kTileRows = 6, kTileVecs = 1, kRowVecs = 2;  // the last: of a product of a single row
+// The last two: of a product of a single row, and of attention of two.
+constexpr int kTileRows = 6, kTileVecs = 1, kRowVecs = 2, kPairVecs = 1;
 
 struct Vec {
   float32x4_t q[4];
