@@ -274,6 +274,7 @@ void gemm_i4(const QuantizedRows* x, int rows, int k, const uint8_t* tiles, cons
 }  // namespace
 
 void fill_gemm_amx(Kernels* kernels) {
+  kernels->rows_of_thread = 24;  // products of few rows take no longer than their weights
   kernels->gemm_i8 = gemm_i8;
   kernels->gemm_i4 = gemm_i4;
 }

@@ -133,7 +133,9 @@ inline size_t attention_scratch_floats(int tk, int d, int dv) {
 }
 
 struct Kernels {
-  const char* isa;  ///< "ref", "avx2", "avxvnni", "avx512vnni", "neon", "neondot"
+  const char* isa;  ///< "ref", "avx2", "avxvnni", "avx512vnni", "amx", "neon", "neondot"
+  /// For so many rounded rows each, threads read all weights sooner than they get what other threads wrote.
+  int rows_of_thread = 4;
 
   /// Row i: scale = max|x| / 127, q = round-half-even(x / scale) as x * (127 / max). A row holding NaN or infinity gets
   /// scale NaN and q = 0; an all-zero row gets scale 0.

@@ -48,7 +48,7 @@ class Linear final : public Op {
     if (threads == 1 || work < 32768) {
       round(context, rows, 0, rows);
       multiply(context, rows, 0, rows, 0, panels);
-    } else if (rows >= least_rows() * threads) {
+    } else if (rows >= least_rows(*context.kernels) * threads) {
       // Each task keeps its rows from quantization to the last output: one parallel region, no barrier inside.
       const int share = (rows + threads - 1) / threads, half = (share + 1) / 2;
       const int block = share < kEvenRows ? share : std::min((half + 7) / 8 * 8, 128);
@@ -70,9 +70,11 @@ class Linear final : public Op {
  private:
   static constexpr int kEvenRows = 16;  // fewer for a thread are one task
 
-  /// For how many rows a thread reads all weights sooner than it gets rows that other threads wrote, op for op: bytes
-  /// come from the caches at a rate, lines of another core one by one.
-  int least_rows() const { return weight_.quantized() ? 4 : 12 * weight_.element_bytes(); }
+  /// From how many rows for each thread on threads share rows, and keep them from op to op, but read all weights: bytes
+  /// come from the caches at a rate, lines that another core wrote one by one.
+  int least_rows(const Kernels& kernels) const {
+    return weight_.quantized() ? kernels.rows_of_thread : 12 * weight_.element_bytes();
+  }
 
   size_t row_count(const Shape& x) const {
     size_t rows = 1;
