@@ -245,6 +245,8 @@ def test_tables_as_large_as_a_dimension_says_are_not_made(body, constants):
 
 
 def test_strides_and_sizes_beyond_reason_are_refused(tmp_path):
+    with pytest.raises(UnsupportedOp, match="a table of 1[0-9]{12} elements"):
+        import_onnx(simple("y = Resize(x, , s)", "x:f[1,3,t]", s=np.float32([1, 1, 1e11])))
     body = "y = ConvTranspose<strides=[1048576]>(x, w)"
     with pytest.raises(UnsupportedOp, match="strides of"):
         import_onnx(simple(body, "x:f[n,4,6]", w=np.ones((4, 3, 5))))

@@ -96,7 +96,7 @@ def repeated(b: Importer, call: Call, x: Operand, axis: int, rule: Rule, scale: 
     if b.dtype(x) != "float32" and rule.mode != "nearest":
         raise call.unsupported("integers")
     middle = 8  # any element that is far from both ends
-    indices, weights, _ = table(rule, 2 * middle, 2 * middle * times, scale, None)
+    indices, weights, _ = table(rule, 2 * middle, b.limited(2 * middle * times), scale, None)
     indices, weights = (array[middle * times :][:times] for array in (indices - middle, weights))
     length, result = b.shape(x)[axis], None
     for offset, weight in zip(indices.T, weights.T, strict=True):  # of the elements that come from one, [times] each
