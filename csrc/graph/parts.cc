@@ -12,10 +12,10 @@ namespace {
 constexpr size_t kCuts = 8;
 // A part should be large enough that reading the weights once for it does not count, and small enough for the cache.
 constexpr int64_t kRowsForWeights = 96, kRowsAtLeast = 48;
-constexpr size_t kBytesInCache = 3 << 19;
+constexpr int64_t kBytesInCache = 3 << 19;
 // Rows that are computed for windows' sake alone: few beside a part's own, and where threads share them, beside all.
 constexpr int64_t kRowsPerSpare = 8, kElementsPerSpare = 4;
-constexpr size_t kBytesBeyondCache = 16 << 20;
+constexpr int64_t kBytesBeyondCache = 16 << 20;
 
 int64_t bytes_of(const TensorType& type) {
   return element_count(type.shape) * static_cast<int64_t>(dtype_size(type.dtype));
@@ -84,8 +84,7 @@ void Parts::cut_batch(Cut& cut, const std::vector<TensorType>& all) {
   if (!elements_are_apart(tower_, all, cut.elements, one, 1)) return;
   const int64_t rows = most_rows(one);
   const auto arena = static_cast<int64_t>(std::max<size_t>(lanes_[0]->plan(dims).arena_bytes, 1));
-  int64_t part =
-      std::max<int64_t>({1, static_cast<int64_t>(kBytesInCache) / arena, (kRowsForWeights + rows - 1) / rows});
+  int64_t part = std::max<int64_t>({1, kBytesInCache / arena, (kRowsForWeights + rows - 1) / rows});
   const int64_t share = cut.elements / threads;
   if (part > share) part = threads > 1 && share * rows >= kRowsAtLeast ? share : cut.elements;
   if (part >= cut.elements) return;
@@ -114,6 +113,10 @@ void Parts::cut_time(Cut& cut, const std::vector<TensorType>& all) {
   const int64_t threads = pool_->size();
   const auto longest = std::max_element(cut.named_dims.begin(), cut.named_dims.end());
   if (longest == cut.named_dims.end() || *longest < threads * kRowsAtLeast) return;
+  // One thread gains where the whole does not even stay in a large cache, several gain at once.
+  int64_t bytes = 0;  // at least what the arena takes
+  for (const TensorType& type : all) bytes += bytes_of(type);
+  if (threads == 1 && bytes < kBytesBeyondCache) return;
   const TimePlan* time = time_plan();
   if (time == nullptr) return;
   cut.dim = time->dim;
@@ -134,10 +137,9 @@ void Parts::cut_time(Cut& cut, const std::vector<TensorType>& all) {
   const Plan& probe = lanes_[0]->plan(dims);
   find_reach(cut, unit, probe);
   const int64_t spare = cut.before + cut.after;
-  const size_t row_bytes = std::max<size_t>(probe.arena_bytes / static_cast<size_t>(dims[cut.dim]), 1);
-  // One thread gains where the whole does not even stay in a large cache, several gain at once.
-  if (threads == 1 && static_cast<size_t>(cut.elements) * row_bytes < kBytesBeyondCache) return;
-  const auto in_cache = static_cast<int64_t>(kBytesInCache / row_bytes) - spare;
+  const auto row_bytes = std::max<int64_t>(static_cast<int64_t>(probe.arena_bytes) / dims[cut.dim], 1);
+  if (threads == 1 && cut.elements * row_bytes < kBytesBeyondCache) return;
+  const int64_t in_cache = kBytesInCache / row_bytes - spare;
   int64_t part = std::max({in_cache, kRowsForWeights, spare * kRowsPerSpare});
   // As many parts as threads, or a multiple.
   const int64_t parts = (cut.elements + part * threads - 1) / (part * threads) * threads;

@@ -13,6 +13,11 @@ namespace {
 constexpr int64_t kSizes[] = {61, 96, 150, 233};
 constexpr int64_t kScales[] = {1, 256};
 
+constexpr int64_t kFar = int64_t{1} << 40;
+constexpr RowRange kNoRows{kFar, -kFar};  // changes nothing that it is joined with
+
+RowRange join(RowRange a, RowRange b) { return {std::min(a.begin, b.begin), std::max(a.end, b.end)}; }
+
 int64_t floor_divide(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
 struct Probe {
@@ -125,11 +130,8 @@ int64_t rows_possible(const TimeMap& map, int64_t rows) {
 }
 
 std::vector<RowRange> rows_needed(const TimePlan& plan, const TowerSpec& spec, RowRange results) {
-  constexpr int64_t kFar = int64_t{1} << 40;
-  std::vector<RowRange> read(spec.values.size(), {kFar, -kFar});
-  const auto widen = [&](uint32_t value, RowRange range) {
-    read[value] = {std::min(read[value].begin, range.begin), std::max(read[value].end, range.end)};
-  };
+  std::vector<RowRange> read(spec.values.size(), kNoRows);
+  const auto widen = [&](uint32_t value, RowRange range) { read[value] = join(read[value], range); };
   for (uint32_t output : spec.outputs) widen(output, results);
   for (size_t n = spec.nodes.size(); n-- > 0;) {
     const RowRange result = read[spec.nodes[n].outputs[0]];
@@ -144,15 +146,11 @@ std::vector<RowRange> rows_needed(const TimePlan& plan, const TowerSpec& spec, R
 
 RowRange input_rows(const TimePlan& plan, const TowerSpec& spec, int64_t row) {
   const std::vector<RowRange> read = rows_needed(plan, spec, {row, row + 1});
-  RowRange all{row, row};
-  bool any = false;
+  RowRange all = kNoRows;
   for (uint32_t input : spec.inputs) {
-    const RowRange& range = read[input];
-    if (plan.axes[input] < 0 || range.begin >= range.end) continue;
-    all = any ? RowRange{std::min(all.begin, range.begin), std::max(all.end, range.end)} : range;
-    any = true;
+    if (plan.axes[input] >= 0) all = join(all, read[input]);
   }
-  return all;
+  return all.begin < all.end ? all : RowRange{row, row};
 }
 
 TimeUnit time_unit(const TimePlan& plan, const TowerSpec& spec) {
@@ -180,7 +178,6 @@ TimeUnit time_unit(const TimePlan& plan, const TowerSpec& spec) {
     rates[node.outputs[0]] = rate;
   }
   for (const Rate& rate : rates) unit.rows_of.push_back(unit.rows / rate.time * rate.rows);
-  for (size_t v = 0; v < rates.size(); ++v) unit.rows_of[v] = plan.axes[v] < 0 ? 1 : unit.rows_of[v];
   return unit;
 }
 

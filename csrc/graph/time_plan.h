@@ -32,7 +32,7 @@ RowRange input_rows(const TimePlan& plan, const TowerSpec& spec, int64_t row);
 /// The fewest rows of time for which every value has a whole number of rows; 0 where nobody can say.
 struct TimeUnit {
   int64_t rows = 0;
-  std::vector<int64_t> rows_of;  // [value]: for them; 1 for a value without time
+  std::vector<int64_t> rows_of;  // [value]: for them, of a value that has time
 };
 TimeUnit time_unit(const TimePlan& plan, const TowerSpec& spec);
 

@@ -23,7 +23,6 @@ namespace {
 
 using ActRow = void (*)(Activation, float*, int);
 
-constexpr float kSmallestMax = 1e-30f;  // 127 / max could overflow; see ref_gemm.cc
 inline bool is_zero_row(float max) { return max < kSmallestMax; }
 
 // Sum of a quantized row: what the bias of the weights is multiplied by.

@@ -45,6 +45,8 @@ enum class Reduce : int32_t { kSum, kMax, kMin, kProd };
 
 constexpr int kPanel = 16;  ///< outputs per weight tile, on every ISA
 constexpr int kGroup = 32;  ///< inputs per int4 scale
+/// What is rounded to int8 is as good as zero where its largest magnitude is less: 127 / max could overflow.
+constexpr float kSmallestMax = 1e-30f;
 
 /// What happens to an accumulator before it is stored: y = act(acc + bias) + residual.
 struct Epilogue {

@@ -8,8 +8,6 @@
 namespace pocketuni {
 namespace {
 
-constexpr float kSmallestMax = 1e-30f;  // see ref_gemm.cc
-
 // The row of x that a tap reads, -1 beside a line, or -2 where the whole line is outside.
 ptrdiff_t source_row(const ConvWindow& w, int row, int tap) {
   const ptrdiff_t line = w.line(tap / w.taps);

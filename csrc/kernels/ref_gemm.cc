@@ -9,9 +9,6 @@
 namespace pocketuni {
 namespace {
 
-// Below this, 127 / max could overflow; such a row is as good as zero.
-constexpr float kSmallestMax = 1e-30f;
-
 float half_to_float(uint16_t h) {
   const uint32_t exponent = h >> 10 & 31u, mantissa = h & 0x3ffu;
   float value;

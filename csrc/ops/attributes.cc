@@ -80,6 +80,16 @@ size_t normalize_axis(int64_t axis, size_t rank) {
   return static_cast<size_t>(axis < 0 ? axis + r : axis);
 }
 
+std::vector<bool> chosen_axes(const std::vector<int64_t>& axes, size_t rank) {
+  std::vector<bool> chosen(rank, false);
+  for (int64_t axis : axes) {
+    const size_t place = normalize_axis(axis, rank);
+    if (chosen[place]) fail_argument("an axis is named twice");
+    chosen[place] = true;
+  }
+  return chosen;
+}
+
 Shape broadcast_shapes(const Shape& a, const Shape& b) {
   Shape out(std::max(a.size(), b.size()), 1);
   for (size_t i = 0; i < out.size(); ++i) {

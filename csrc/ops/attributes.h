@@ -35,6 +35,8 @@ class Attributes {
 
 /// An axis in [-rank, rank) made non-negative; throws otherwise.
 size_t normalize_axis(int64_t axis, size_t rank);
+/// [rank]: whether an axis is among `axes`; throws where one is outside or named twice.
+std::vector<bool> chosen_axes(const std::vector<int64_t>& axes, size_t rank);
 /// NumPy broadcasting of two shapes; throws when they do not fit.
 Shape broadcast_shapes(const Shape& a, const Shape& b);
 /// Dims with named ones replaced by their values; -1 stays.

@@ -170,11 +170,9 @@ class Slice final : public Op {
     expect_plain(in[0], "x");
     TensorType y = in[0].type;
     const Shape starts = resolve_dims(starts_, named), ends = resolve_dims(ends_, named);
-    std::vector<bool> cut(y.shape.size(), false);
+    chosen_axes(axes_, y.shape.size());
     for (size_t i = 0; i < axes_.size(); ++i) {
       const size_t axis = normalize_axis(axes_[i], y.shape.size());
-      if (cut[axis]) fail_argument("an axis is named twice");
-      cut[axis] = true;
       const int64_t dim = in[0].type.shape[axis];
       if (starts[i] < 0 || ends[i] < 0) fail_argument("starts and ends must not be negative");
       const int64_t start = std::min(starts[i], dim), end = std::min(ends[i], dim);
@@ -197,12 +195,9 @@ class Slice final : public Op {
     int64_t offset = 0;
     for (size_t i = 0; i < axes_.size(); ++i) {
       const size_t axis = normalize_axis(axes_[i], strides.size());
-      offset += std::min(starts[i], x.type.shape[axis]) * strides[axis];
-    }
-    for (size_t i = 0; i < axes_.size(); ++i) {
-      const size_t axis = normalize_axis(axes_[i], strides.size());
-      strides[axis] *=
-          std::min(steps_[i], std::max<int64_t>(x.type.shape[axis], 1));  // a larger one leaves one row, too
+      const int64_t dim = x.type.shape[axis];
+      offset += std::min(starts[i], dim) * strides[axis];
+      strides[axis] *= std::min(steps_[i], std::max<int64_t>(dim, 1));  // a larger step leaves one row, too
     }
     const size_t size = dtype_size(y.type.dtype);
     copy_strided(static_cast<const char*>(x.data) + offset * static_cast<int64_t>(size), strides, y.type.shape, size,

@@ -56,11 +56,7 @@ class Squeeze final : public Op {
     expect_plain(in[0], "x");
     const Shape& x = in[0].type.shape;
     const size_t rank = insert_ ? x.size() + axes_.size() : x.size();
-    std::vector<bool> chosen(rank, false);
-    for (int64_t axis : axes_) chosen[normalize_axis(axis, rank)] = true;
-    if (static_cast<size_t>(std::count(chosen.begin(), chosen.end(), true)) != axes_.size()) {
-      fail_argument("an axis is named twice");
-    }
+    const std::vector<bool> chosen = chosen_axes(axes_, rank);
     Shape y;
     size_t next = 0;
     for (size_t i = 0; i < rank; ++i) {
