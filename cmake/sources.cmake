@@ -48,5 +48,6 @@ if(POCKETUNI_FUZZ)
   set(arithmetic ${kernel_sources})
   file(GLOB looping csrc/speech/*.cc csrc/ops/*.cc csrc/base/blake2b.cc)
   list(FILTER looping INCLUDE REGEX "/(audio_frames|excitation|fft|mel_frames|pitch_meter|resample|recording|mel|linear|conv|depthwise|blake2b)\\.cc$")
-  set_property(SOURCE ${arithmetic} ${looping} APPEND PROPERTY COMPILE_OPTIONS "-O2;-fno-sanitize-coverage=trace-cmp")
+  set_property(SOURCE ${arithmetic} ${looping} APPEND PROPERTY COMPILE_OPTIONS
+               "-O2;-fno-sanitize-coverage=trace-cmp;-fno-sanitize=null,pointer-overflow,object-size")
 endif()

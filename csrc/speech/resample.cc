@@ -18,17 +18,17 @@ constexpr double kBeta = 9.0;         // of the Kaiser window: side lobes below 
 constexpr double kPassBand = 0.9625;  // cutoff; the transition of such a window is +- 0.06 around it
 constexpr int64_t kMostCoefficients = int64_t{1} << 24;
 
+constexpr auto kFactors = [] {  // 1 / (k!)^2
+  std::array<double, 26> made{1.0};
+  for (size_t k = 1; k < made.size(); ++k) made[k] = made[k - 1] / static_cast<double>(k * k);
+  return made;
+}();
+
 /// The modified Bessel function I0 for 0 <= x <= kBeta, by its power series: what is left out is below 1e-16 of it.
 double bessel(double x) {
-  constexpr int kTerms = 26;
-  static const std::array<double, kTerms> factors = [] {  // 1 / (k!)^2
-    std::array<double, kTerms> made{1.0};
-    for (int k = 1; k < kTerms; ++k) made[k] = made[k - 1] / (static_cast<double>(k) * k);
-    return made;
-  }();
   const double square = x * x / 4;
   double sum = 0;
-  for (int k = kTerms; k-- > 0;) sum = sum * square + factors[k];
+  for (auto factor = kFactors.rbegin(); factor != kFactors.rend(); ++factor) sum = sum * square + *factor;
   return sum;
 }
 

@@ -34,9 +34,14 @@ def voice_file(name: bytes, clone: int = 1) -> bytes:
     return body + hashlib.blake2b(body, digest_size=16).digest()
 
 
+ANY_RATE = 3
+
+
 def sound(mode: int, rate: int, ratio: tuple[int, int], *parts: bytes) -> bytes:
     """What fuzz_audio.cc reads."""
-    return struct.pack("<BIIBB", mode, 12345, (rate - 8000) // 50, *ratio) + b"".join(parts)
+    number = (rate - 8000) // 50 if mode == ANY_RATE else (rate - 8400) // 1050
+    most = 6  # of its choices, the most samples
+    return struct.pack("<BIIBBB", mode, 12345, number, *ratio, most) + b"".join(parts)
 
 
 def sounds() -> list[bytes]:
@@ -46,13 +51,13 @@ def sounds() -> list[bytes]:
     short = bytes([1, 16]) + bytes(range(0, 256, 16))
     constant = bytes([5, 40, 0]) + struct.pack("<f", 63.5)
     return [
-        sound(1, 16000, (1, 1), tone(18), tone(20), tone(25)),
-        sound(1, 8000, (1, 1), tone(36), silence, tone(30), noise),
+        sound(ANY_RATE, 16000, (1, 1), tone(18), tone(20), tone(25)),
+        sound(1, 8400, (1, 1), tone(36), silence, tone(30), noise),
         sound(1, 44100, (1, 1), tone(7), tone(8), short, constant),
         sound(1, 22050, (1, 1), tone(14), tone(14, level=255), raw),
-        sound(2, 16000, (2, 146), tone(30), noise, short),
-        sound(2, 16000, (255, 3), silence, constant, tone(9)),
-        sound(0, 8000, (0, 0), raw, noise),
+        sound(2, 8400, (1, 18), tone(30), noise, short),
+        sound(2, 8400, (255, 3), silence, constant, tone(9)),
+        sound(0, 8400, (0, 0), raw, noise),
     ]
 
 

@@ -1,5 +1,7 @@
 // Feeds the text front end, and dictionaries (inputs that start with PULX). The model comes from make_frontend.py; run
 // it from the repository's root.
+#include <optional>
+
 #include "base/error.h"
 #include "speech/lexicon.h"
 #include "speech/text_frontend.h"
@@ -16,7 +18,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     return 0;
   }
-  pocketuni::TextFrontEnd front_end(model);
+  // One front end serves many texts: finish() makes it ready for another, and plans of its tower are there already.
+  static std::optional<pocketuni::TextFrontEnd> kept;
+  static size_t texts = 0;
+  if (texts++ % 64 == 0) kept.emplace(model);
+  pocketuni::TextFrontEnd& front_end = *kept;
   const size_t piece = size > 0 ? 1 + data[0] : 1;
   pocketuni::Utterance utterance;
   const auto drain = [&] {

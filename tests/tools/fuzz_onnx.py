@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/tools")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-WATCHED = "--random" not in sys.argv
+WATCHED = not any(argument.split("=")[0] == "--random" for argument in sys.argv)
 with atheris.instrument_imports(include=["pocketuni_tools"]) if WATCHED else contextlib.nullcontext():
     from pocketuni_tools.import_onnx import import_onnx
     from pocketuni_tools.ir import UnsupportedOp
@@ -52,6 +52,7 @@ MOST_CHANGES, MOST_ELEMENTS, MOST_SECONDS = 6, 1 << 16, 60
 NUMBERS = [0, 1, 2, 3, 4, 5, 7, 8, 16, 64, 255, -1, -2, -3, -8]
 NUMBERS += [1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, (1 << 63) - 1]
 FLOATS = [0.0, 1.0, -1.0, 0.5, 1e-30, 3e38, float("inf"), float("nan")]
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 SEEDS: dict[tuple[int, int], onnx.ModelProto] = {}
 
 
@@ -71,8 +72,11 @@ def messages(message: Any) -> list[Any]:
     found = [message]
     for field, value in message.ListFields():
         if field.type == field.TYPE_MESSAGE:
-            for part in value if hasattr(value, "add") else [value]:
-                found += messages(part)
+            if hasattr(value, "add"):
+                for part in value:
+                    found += messages(part)
+            else:
+                found += messages(value)
     return found
 
 
@@ -91,11 +95,10 @@ def other_value(data: atheris.FuzzedDataProvider, field: Any, names: list[str]) 
     return max(-(1 << 31), min(number, (1 << 31) - 1)) if small else number
 
 
-def change(data: atheris.FuzzedDataProvider, model: onnx.ModelProto) -> None:
-    """Changes one field of one message: another value, one more element, one less, or two that change places."""
-    names = [*(item.name for item in model.graph.input), *(name for node in model.graph.node for name in node.output)]
-    names += ["", "y", "axis", *(node.op_type for node in model.graph.node), data.PickValueInList(CASES).name]
-    message = data.PickValueInList(messages(model.graph))
+def change(data: atheris.FuzzedDataProvider, parts: list[Any], names: list[str]) -> bool:
+    """Changes one field of one of the messages: another value, one more element, one less, or two that change places.
+    True: other messages are there than before."""
+    message = data.PickValueInList(parts)
     fields = [field for field, _ in message.ListFields()]
     if data.ConsumeIntInRange(0, 3) == 0 or not fields:
         fields = list(message.DESCRIPTOR.fields)
@@ -107,7 +110,7 @@ def change(data: atheris.FuzzedDataProvider, model: onnx.ModelProto) -> None:
             message.ClearField(field.name)
         else:
             setattr(message, field.name, other_value(data, field, names))
-        return
+        return bool(inner)
     place = data.ConsumeIntInRange(0, max(0, len(value) - 1))
     action = data.ConsumeIntInRange(0, 3)
     if action == 0 and len(value):
@@ -128,6 +131,18 @@ def change(data: atheris.FuzzedDataProvider, model: onnx.ModelProto) -> None:
             value[place] = other_value(data, field, names)
         else:
             value[place], value[other] = value[other], value[place]
+    return bool(inner)
+
+
+def changed_model(data: atheris.FuzzedDataProvider) -> onnx.ModelProto:
+    model = seed(data.ConsumeIntInRange(0, len(CASES) - 1), data.ConsumeIntInRange(0, 4))
+    names = [*(item.name for item in model.graph.input), *(name for node in model.graph.node for name in node.output)]
+    names += ["", "y", "axis", *(node.op_type for node in model.graph.node), data.PickValueInList(CASES).name]
+    parts = messages(model.graph)
+    for _ in range(data.ConsumeIntInRange(0, MOST_CHANGES)):
+        if change(data, parts, names):
+            parts = messages(model.graph)
+    return model
 
 
 def run(path: Path, graph: Any) -> None:
@@ -144,34 +159,35 @@ def run(path: Path, graph: Any) -> None:
     session.run(feed)
 
 
+def try_input(content: bytes, folder: str) -> None:
+    imported, written = Path(folder) / "model.onnx", Path(folder) / "model.puni"
+    source: Any = imported
+    if content[:1] == b"\xff":
+        imported.write_bytes(content[1:])
+    else:
+        source = changed_model(atheris.FuzzedDataProvider(content))
+    try:
+        graph = import_onnx(source)
+        write_model(written, [graph])
+    except REFUSED:
+        return
+    try:
+        if core is not None:
+            run(written, graph)
+    except (*REFUSED, MemoryError):
+        pass
+
+
 def test_one_input(content: bytes) -> None:
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
-        path = Path(folder) / "model.onnx"
-        if content[:1] == b"\xff":
-            path.write_bytes(content[1:])
-            source: Any = path
-        else:
-            data = atheris.FuzzedDataProvider(content)
-            source = seed(data.ConsumeIntInRange(0, len(CASES) - 1), data.ConsumeIntInRange(0, 4))
-            for _ in range(data.ConsumeIntInRange(0, MOST_CHANGES)):
-                change(data, source)
-        try:
-            graph = import_onnx(source)
-            write_model(path.with_suffix(".puni"), [graph])
-        except REFUSED:
-            return
-        try:
-            if core is not None:
-                run(path.with_suffix(".puni"), graph)
-        except (*REFUSED, MemoryError):
-            pass
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:  # libFuzzer ends without a chance to clean up
+        try_input(content, folder)
 
 
 def give_up(*_: object) -> None:
     raise RuntimeError(f"it took more than {MOST_SECONDS} s")
 
 
-def try_random(count: int, first: int) -> None:
+def try_random(count: int, first: int, folder: str) -> None:
     """Inputs number `first` and those after it; an error, or one that takes too long, ends it and says which it was."""
     start = time.monotonic()
     signal.signal(signal.SIGPROF, give_up)
@@ -180,7 +196,7 @@ def try_random(count: int, first: int) -> None:
         content = bytes([numbers.randrange(255)]) + numbers.randbytes(numbers.choice((15, 50, 120, 300)))
         signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)  # of the CPU: others may keep it waiting
         try:
-            test_one_input(content)
+            try_input(content, folder)
         except BaseException:
             print(f"input {first + done}: {content.hex()}", file=sys.stderr)
             raise
@@ -199,4 +215,5 @@ if __name__ == "__main__":
     parser.add_argument("--random", type=int, metavar="COUNT", help="try so many random inputs")
     parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="the number of the first (default: 0)")
     args = parser.parse_args()
-    try_random(args.random, args.first)
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        try_random(args.random, args.first, folder)
