@@ -20,7 +20,7 @@ class ReduceOp final : public Op {
   std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>&) const override {
     expect_float(in[0], "x");
     const Shape& x = in[0].type.shape;
-    const std::vector<bool> reduced = reduced_axes(x.size());
+    const std::vector<bool> reduced = chosen_axes(axes_, x.size());
     Shape y;
     for (size_t i = 0; i < x.size(); ++i) {
       if (!reduced[i]) y.push_back(x[i]);
@@ -34,12 +34,12 @@ class ReduceOp final : public Op {
   }
 
   TimeMap time_map(const Inputs& in, const Axes& axes) const override {
-    return TimeMap::rows_if(axes[0] < 0 || !reduced_axes(in[0].type.shape.size())[static_cast<size_t>(axes[0])]);
+    return TimeMap::rows_if(axes[0] < 0 || !chosen_axes(axes_, in[0].type.shape.size())[static_cast<size_t>(axes[0])]);
   }
 
   void run(RunContext& context) const override {
     const Shape& shape = context.inputs[0].type.shape;
-    const std::vector<bool> reduced = reduced_axes(shape.size());
+    const std::vector<bool> reduced = chosen_axes(axes_, shape.size());
     const int64_t count = reduced_count(shape), outputs = element_count(context.outputs[0].type.shape);
     std::vector<int64_t> strides(shape.size(), 1);
     for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
@@ -62,14 +62,8 @@ class ReduceOp final : public Op {
   }
 
  private:
-  std::vector<bool> reduced_axes(size_t rank) const {
-    std::vector<bool> reduced(rank, false);
-    for (int64_t axis : axes_) reduced[normalize_axis(axis, rank)] = true;
-    return reduced;
-  }
-
   int64_t reduced_count(const Shape& shape) const {
-    const std::vector<bool> reduced = reduced_axes(shape.size());
+    const std::vector<bool> reduced = chosen_axes(axes_, shape.size());
     int64_t count = 1;
     for (size_t i = 0; i < shape.size(); ++i) count *= reduced[i] ? shape[i] : 1;
     return count;

@@ -233,6 +233,12 @@ void test_slices() {
   check_runs(far, {{5, 4}}, {1, 4});
 }
 
+void test_reductions() {
+  Graph twice;
+  twice.node("reduce_sum", {twice.input("x", {kA, 4})}, {kA}, {list("axes", {1, -1})});
+  check_refused(twice, {"node 'reduce_sum' (reduce_sum): an axis is named twice"});
+}
+
 /// Many nodes that suit no size soon, many names: opening does not take long, whatever the file says.
 void test_effort_is_bounded() {
   Graph graph;
@@ -254,6 +260,7 @@ int main() {
   test_position_table();
   test_multiples();
   test_slices();
+  test_reductions();
   test_single_sizes();
   test_fixed_results();
   test_computed_dimensions();

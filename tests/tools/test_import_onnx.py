@@ -210,10 +210,12 @@ def test_convolutions_over_volumes_are_named():
         ("y = Reshape(x, five)", "does not reshape"),
         ('y = Resize<nearest_mode="up">(x, , twice)', "nearest_mode 'up' is not known"),
         ("a = ReduceSum<keepdims=0>(x) y = Trilu(a)", "an operand of 0 dimensions"),
+        ("y = ReduceSum(x, both)", r"the axes \[1, -1\] name one twice"),
     ],
 )
 def test_broken_graphs_are_explained(body, message):
     constants = {"row": np.zeros(5), "square": np.zeros((3, 3)), "five": np.array([5, 5]), "twice": [1, 2.0]}
+    constants["both"] = np.array([1, -1])
     inputs = "x:f[2,4]" if "five" in body or "twice" in body else "x:f[n,4]"
     with pytest.raises(ValueError, match=message):
         import_onnx(simple(body, inputs, **constants))

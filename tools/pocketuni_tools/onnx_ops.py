@@ -196,6 +196,8 @@ def reduce(b: Importer, op: str, x: Operand, axes: list[int], keep: bool = True)
     """A reduction in float32; sums and extremes of integers are exact up to 2^24."""
     shape, dtype = b.shape(x), b.dtype(x)
     chosen = [axis_of(b, x, axis) for axis in axes]
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"the axes {axes} name one twice")
     kept = [Size(1) if axis in chosen else item for axis, item in enumerate(shape) if keep or axis not in chosen]
     out = b.emit(op, [b.cast(x, "float32")], "float32", kept, axes=chosen, keepdims=int(keep))
     if dtype == "bool":  # of nothing the largest is -inf: false
