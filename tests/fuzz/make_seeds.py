@@ -24,6 +24,21 @@ TEXTS = [
 ]
 
 
+def tokenizer(kind: int, flags: int) -> bytes:
+    """docs/pocket.md, Tokenizer: pieces of each type, and a table that writes a tab as a space."""
+    normal, unknown, control, own, byte = 0, 1, 2, 3, 4
+    space = "\u2581".encode()
+    pieces = [(b"<unk>", 0, unknown), (b"<s>", 0, control), (b"<0xFF>", 0, byte), (space + b"a", -9.5, own)]
+    pieces += [
+        (piece, -1 - place, normal) for place, piece in enumerate([b"l", b"o", b"lo", space, space + b"w", b"."])
+    ]
+    trie = np.zeros(26, "<u4")
+    trie[9], trie[25] = 16 << 10 | 1 << 8 | 9, 0  # at 9 ^ 16: where the text begins
+    table = struct.pack("<I", trie.nbytes) + trie.tobytes() + b" \0"
+    head = b"PUTK" + struct.pack("<6I", 1, kind, flags, 0, len(pieces), len(table)) + b"\1?"
+    return head + b"".join(struct.pack("<fBB", score, t, len(text)) + text for text, score, t in pieces) + table
+
+
 def voice_file(name: bytes, clone: int = 1) -> bytes:
     """docs/voice.md, The `.voice` file."""
     vector = np.random.default_rng(len(name)).standard_normal(192).astype("<f4")
@@ -69,7 +84,8 @@ def write(folder: Path, files: list[bytes]) -> None:
 
 def main(root: Path) -> None:
     lexicon = encode_lexicon({"a": (1,), "hello": (3, 40, 12, 50), "zoom": (9, 60, 7)}, ["hello"])
-    write(root / "text", [text.encode() for text in TEXTS] + [lexicon])
+    tokenizers = [tokenizer(0, 7), tokenizer(1, 0)]
+    write(root / "text", [text.encode() for text in TEXTS] + [lexicon, *tokenizers])
     later = bytearray(voice_file(b"me"))
     later[10] = 7  # a minor version of which only the beginning is known
     write(root / "voice_file", [voice_file(b""), voice_file("Zoë".encode(), 0), voice_file(b"x" * 255), bytes(later)])

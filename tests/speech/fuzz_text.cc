@@ -1,10 +1,32 @@
-// Feeds the text front end, and dictionaries (inputs that start with PULX). The model comes from make_frontend.py; run
+// Feeds the text front end, dictionaries (inputs that start with PULX) and tokenizers of Pocket TTS models (PUTK). The
+// model comes from make_frontend.py; run
 // it from the repository's root.
+#include <algorithm>
+#include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "base/error.h"
+#include "lm/pocket_text.h"
 #include "speech/lexicon.h"
 #include "speech/text_frontend.h"
+
+namespace {
+
+/// A tokenizer takes texts apart and puts them together: some that many have pieces for, and its own last bytes.
+void tokenize(const uint8_t* data, size_t size) {
+  const auto tokenizer = std::make_shared<const pocketuni::PieceTokenizer>("the tokenizer", data, size);
+  const pocketuni::PocketText text({}, tokenizer);
+  const size_t most = std::min<size_t>(size, 24);
+  const std::string_view own(reinterpret_cast<const char*>(data) + size - most, most);
+  for (std::string_view sample : {std::string_view("Hello, world.\t3.5! \xe2\x96\x81 a\xcc\x81\xff\xe2\x96"), own}) {
+    for (const std::string& chunk : text.chunks(sample, 5)) text.frames_after_eos(chunk);
+    tokenizer->decode(tokenizer->encode(sample));
+  }
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto model = pocketuni::Model::open("tests/speech/frontend.puni");
@@ -14,6 +36,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const pocketuni::Lexicon lexicon(data, size);
       pocketuni::Phones phones;
       for (const char* word : {"a", "hello", "zoom", "'s"}) lexicon.find(word, &phones);
+    } catch (const pocketuni::Error&) {
+    }
+    return 0;
+  }
+  if (text.substr(0, 4) == "PUTK") {
+    try {
+      tokenize(data, size);
     } catch (const pocketuni::Error&) {
     }
     return 0;
