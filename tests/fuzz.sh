@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs fuzz targets beside each other: tests/fuzz.sh FOLDER_OF_TARGETS SECONDS TARGET...   (model_file text voice_file
-# audio onnx). Each starts from its seeds and dictionary in tests/fuzz and from what earlier runs found in
+# Runs fuzz targets beside each other: tests/fuzz.sh FOLDER_OF_TARGETS SECONDS TARGET...   (model_file voice_model
+# text voice_file audio onnx). Each starts from its seeds and dictionary in tests/fuzz and from what earlier runs found in
 # FOLDER_OF_TARGETS/corpus. A finding ends it with its input beside the logs, and this script with status 1. FUZZ_SEED:
 # the same inputs each time; without it, others.
 set -euo pipefail
@@ -14,6 +14,7 @@ arguments() {
     text) echo "-max_len=2000" ;;
     voice_file) echo "-max_len=2100" ;;
     audio) echo "-max_len=3000" ;;
+    voice_model) echo "-max_len=41 -len_control=0" ;;
     onnx) echo "-max_len=3000" ;;
     *) echo "there is no fuzz target '$1'" >&2 && exit 2 ;;
   esac
