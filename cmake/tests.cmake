@@ -10,12 +10,15 @@ foreach(source IN LISTS test_sources)
 endforeach()
 
 # The AVX-VNNI kernels run on CPUs with AVX-512 VNNI too, in its encoding.
-foreach(name test_gemm test_conv test_depthwise)
-  target_sources(${name} PRIVATE tests/kernels/avxvnni_in_evex.cc)
-endforeach()
+add_library(avxvnni_in_evex OBJECT tests/kernels/avxvnni_in_evex.cc)
+target_link_libraries(avxvnni_in_evex PRIVATE pocketuni_core)
 if(processor MATCHES "x86_64|amd64")
-  set_source_files_properties(tests/kernels/avxvnni_in_evex.cc PROPERTIES COMPILE_OPTIONS "-O2;${avx2}")
+  set(flags -O2 ${avx2} ${unchecked})
+  set_source_files_properties(tests/kernels/avxvnni_in_evex.cc PROPERTIES COMPILE_OPTIONS "${flags}")
 endif()
+foreach(name test_gemm test_conv test_depthwise)
+  target_link_libraries(${name} PRIVATE avxvnni_in_evex)
+endforeach()
 
 # Clang links no C program against a library that has its sanitizers.
 if(NOT POCKETUNI_PYTHON AND NOT POCKETUNI_FUZZ)
