@@ -77,11 +77,11 @@ class MelSpectrogram final : public Op {
 
   Band make_band(const double* edge, double hz_per_bin) const {
     Band band{0, {}};
-    const auto end = std::min(frames_.bins(), static_cast<int64_t>(edge[2] / hz_per_bin) + 1);
-    for (auto bin = static_cast<int64_t>(edge[0] / hz_per_bin); bin < end; ++bin) {
+    for (int64_t bin = 0; bin < frames_.bins(); ++bin) {
       const double hz = static_cast<double>(bin) * hz_per_bin;
+      if (hz <= edge[0]) continue;
+      if (hz >= edge[2]) break;
       const double weight = std::min((hz - edge[0]) / (edge[1] - edge[0]), (edge[2] - hz) / (edge[2] - edge[1]));
-      if (weight <= 0) continue;
       if (band.weights.empty()) band.first = bin;
       band.weights.push_back(static_cast<float>(weight * 2 / (edge[2] - edge[0])));
     }

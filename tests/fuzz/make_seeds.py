@@ -13,6 +13,20 @@ from pathlib import Path
 
 import numpy as np
 from distill.lexicon_blob import encode_lexicon
+from pocketuni_tools.pocket_tokenizer import (
+    BPE,
+    BYTE,
+    BYTE_FALLBACK,
+    COLLAPSE_SPACES,
+    CONTROL,
+    DUMMY_PREFIX,
+    NORMAL,
+    SPACE,
+    UNIGRAM,
+    UNKNOWN,
+    USER_DEFINED,
+    Vocabulary,
+)
 
 TEXTS = [
     "Hello world. This is a dog, that is a cat!",
@@ -25,18 +39,13 @@ TEXTS = [
 
 
 def tokenizer(kind: int, flags: int) -> bytes:
-    """docs/pocket.md, Tokenizer: pieces of each type, and a table that writes a tab as a space."""
-    normal, unknown, control, own, byte = 0, 1, 2, 3, 4
-    space = "\u2581".encode()
-    pieces = [(b"<unk>", 0, unknown), (b"<s>", 0, control), (b"<0xFF>", 0, byte), (space + b"a", -9.5, own)]
-    pieces += [
-        (piece, -1 - place, normal) for place, piece in enumerate([b"l", b"o", b"lo", space, space + b"w", b"."])
-    ]
+    """Pieces of each type, and a table that writes a tab as a space."""
+    pieces = [("<unk>", 0, UNKNOWN), ("<s>", 0, CONTROL), ("<0xFF>", 0, BYTE), (SPACE + "a", -9.5, USER_DEFINED)]
+    pieces += [(text, -1 - place, NORMAL) for place, text in enumerate(["l", "o", "lo", SPACE, SPACE + "w", "."])]
     trie = np.zeros(26, "<u4")
     trie[9], trie[25] = 16 << 10 | 1 << 8 | 9, 0  # at 9 ^ 16: where the text begins
-    table = struct.pack("<I", trie.nbytes) + trie.tobytes() + b" \0"
-    head = b"PUTK" + struct.pack("<6I", 1, kind, flags, 0, len(pieces), len(table)) + b"\1?"
-    return head + b"".join(struct.pack("<fBB", score, t, len(text)) + text for text, score, t in pieces) + table
+    charsmap = struct.pack("<I", trie.nbytes) + trie.tobytes() + b" \0"
+    return Vocabulary(kind, flags, 0, "?", pieces, charsmap).pack()
 
 
 def voice_file(name: bytes, clone: int = 1) -> bytes:
@@ -70,7 +79,7 @@ def sounds() -> list[bytes]:
         sound(1, 8400, (1, 1), tone(36), silence, tone(30), noise),
         sound(1, 44100, (1, 1), tone(7), tone(8), short, constant),
         sound(1, 22050, (1, 1), tone(14), tone(14, level=255), raw),
-        sound(2, 8400, (1, 18), tone(30), noise, short),
+        sound(2, 8400, (2, 146), tone(30), noise, short),
         sound(2, 8400, (255, 3), silence, constant, tone(9)),
         sound(0, 8400, (0, 0), raw, noise),
     ]
@@ -84,7 +93,7 @@ def write(folder: Path, files: list[bytes]) -> None:
 
 def main(root: Path) -> None:
     lexicon = encode_lexicon({"a": (1,), "hello": (3, 40, 12, 50), "zoom": (9, 60, 7)}, ["hello"])
-    tokenizers = [tokenizer(0, 7), tokenizer(1, 0)]
+    tokenizers = [tokenizer(UNIGRAM, DUMMY_PREFIX | COLLAPSE_SPACES | BYTE_FALLBACK), tokenizer(BPE, 0)]
     write(root / "text", [text.encode() for text in TEXTS] + [lexicon, *tokenizers])
     later = bytearray(voice_file(b"me"))
     later[10] = 7  # a minor version of which only the beginning is known

@@ -1,6 +1,6 @@
 // libFuzzer target: any samples at any rate, cut in any way, make a voice or an Error, the same as uncut. The input
-// says the rate, the sizes of the pieces, and sounds one after another (sounds_of); seeds are in
-// tests/speech/corpus_audio. Run it from the repository's root.
+// says the rate, the sizes of the pieces, and sounds one after another (sounds_of); seeds are in tests/fuzz/audio. Run
+// it from the repository's root.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -163,7 +163,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Multiples of 1,050 Hz share so much with 22,050 that their tables take no time; a few are multiples of 50.
   const uint32_t number = input.word();
   const int64_t rate_hz = mode == 3 ? 8000 + number % 3681 * 50 : 8400 + number % 175 * 1050;
-  const uint8_t from = input.byte(), to = input.byte();
+  const int widest = mode == 2 ? 256 : 32;  // numbers in a ratio
+  const int64_t from_hz = 1 + input.byte() % widest, to_hz = 1 + input.byte() % widest;
   std::vector<float> x = sounds_of(&input);
   if (mode % 8 == 0) {
     try {
@@ -173,14 +174,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } catch (const Error&) {
     }
   }
-  std::function<std::vector<unsigned char>(uint32_t)> taken;
-  if (mode % 2 == 1) {
-    taken = [&](uint32_t cuts) { return hear(model, x, rate_hz, cuts); };
-  } else {
-    const int64_t from_hz = 1 + from % (mode == 2 ? 256 : 32), to_hz = 1 + to % 32;
-    x.resize(std::min(x.size(), kMostResults * static_cast<size_t>(from_hz) / static_cast<size_t>(to_hz)));
-    taken = [&, from_hz, to_hz](uint32_t cuts) { return meter(x, from_hz, to_hz, cuts); };
-  }
+  const bool hears = mode % 2 == 1;
+  if (!hears) x.resize(std::min(x.size(), kMostResults * static_cast<size_t>(from_hz) / static_cast<size_t>(to_hz)));
+  const auto taken = [&](uint32_t cuts) {
+    return hears ? hear(model, x, rate_hz, cuts) : meter(x, from_hz, to_hz, cuts);
+  };
   const std::vector<unsigned char> result = taken(seed);
   if (mode < 64) require(result == taken(0));  // uncut
   return 0;

@@ -1,6 +1,5 @@
 // Feeds the text front end, dictionaries (inputs that start with PULX) and tokenizers of Pocket TTS models (PUTK). The
-// model comes from make_frontend.py; run
-// it from the repository's root.
+// model comes from make_frontend.py; run it from the repository's root.
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -13,6 +12,12 @@
 #include "speech/text_frontend.h"
 
 namespace {
+
+void look_up(const uint8_t* data, size_t size) {
+  const pocketuni::Lexicon lexicon(data, size);
+  pocketuni::Phones phones;
+  for (const char* word : {"a", "hello", "zoom", "'s"}) lexicon.find(word, &phones);
+}
 
 /// A tokenizer takes texts apart and puts them together: some that many have pieces for, and its own last bytes.
 void tokenize(const uint8_t* data, size_t size) {
@@ -31,18 +36,9 @@ void tokenize(const uint8_t* data, size_t size) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto model = pocketuni::Model::open("tests/speech/frontend.puni");
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  if (text.substr(0, 4) == "PULX") {
+  if (const std::string_view kind = text.substr(0, 4); kind == "PULX" || kind == "PUTK") {
     try {
-      const pocketuni::Lexicon lexicon(data, size);
-      pocketuni::Phones phones;
-      for (const char* word : {"a", "hello", "zoom", "'s"}) lexicon.find(word, &phones);
-    } catch (const pocketuni::Error&) {
-    }
-    return 0;
-  }
-  if (text.substr(0, 4) == "PUTK") {
-    try {
-      tokenize(data, size);
+      kind == "PULX" ? look_up(data, size) : tokenize(data, size);
     } catch (const pocketuni::Error&) {
     }
     return 0;

@@ -1,9 +1,10 @@
 // libFuzzer target: models that speak and hear, with changed sizes, numbers, weights and tables, do so or say what is
 // wrong. An input is a byte that chooses the model, then changes of four bytes each. Run it from the repository's root.
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <limits>
 
 #include "base/error.h"
@@ -23,10 +24,9 @@ struct Section {
 /// A file, and where in it there is what can be changed.
 struct Original {
   explicit Original(const char* path) {
-    std::FILE* file = std::fopen(path, "rb");
-    if (file == nullptr) std::abort();
-    for (int c; (c = std::fgetc(file)) != EOF;) bytes.push_back(static_cast<uint8_t>(c));
-    std::fclose(file);
+    std::ifstream file(path, std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(file), {});
+    if (bytes.empty()) std::abort();
     const auto count = build::get<uint32_t>(bytes, 12);
     for (size_t entry = 64; entry < 64 + 64 * size_t{count}; entry += 64) {
       const Section section{build::get<uint64_t>(bytes, entry + 8), build::get<uint64_t>(bytes, entry + 16)};

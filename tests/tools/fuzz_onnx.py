@@ -72,11 +72,8 @@ def messages(message: Any) -> list[Any]:
     found = [message]
     for field, value in message.ListFields():
         if field.type == field.TYPE_MESSAGE:
-            if hasattr(value, "add"):
-                for part in value:
-                    found += messages(part)
-            else:
-                found += messages(value)
+            for part in value if hasattr(value, "add") else [value]:
+                found += messages(part)
     return found
 
 
@@ -110,7 +107,7 @@ def change(data: atheris.FuzzedDataProvider, parts: list[Any], names: list[str])
             message.ClearField(field.name)
         else:
             setattr(message, field.name, other_value(data, field, names))
-        return bool(inner)
+        return inner
     place = data.ConsumeIntInRange(0, max(0, len(value) - 1))
     action = data.ConsumeIntInRange(0, 3)
     if action == 0 and len(value):
@@ -131,7 +128,7 @@ def change(data: atheris.FuzzedDataProvider, parts: list[Any], names: list[str])
             value[place] = other_value(data, field, names)
         else:
             value[place], value[other] = value[other], value[place]
-    return bool(inner)
+    return inner
 
 
 def changed_model(data: atheris.FuzzedDataProvider) -> onnx.ModelProto:
