@@ -39,6 +39,10 @@ void unary_f32(Unary op, const float* x, float* y, size_t n, float alpha, float 
       return map(x, y, n, erf_of);
     case Unary::kExp:
       return map(x, y, n, exp_of);
+    case Unary::kLog:
+      return map(x, y, n, log_of);
+    case Unary::kSoftplus:
+      return map(x, y, n, softplus_of);
     case Unary::kSqrt:
       return map(x, y, n, sqrt_of);
     case Unary::kRsqrt:
@@ -71,10 +75,8 @@ void unary_f32(Unary op, const float* x, float* y, size_t n, float alpha, float 
       return map(x, y, n, [=](Vec v) { return clip_of(v, a, b); });
     case Unary::kScale:
       return map(x, y, n, [=](Vec v) { return v * a + b; });
-    case Unary::kLog:
     case Unary::kSin:
     case Unary::kCos:
-    case Unary::kSoftplus:
       break;
   }
   unary_f32_ref(op, x, y, n, alpha, beta);

@@ -1,7 +1,6 @@
-// Elementwise operators of two or three tensors with NumPy broadcasting: arithmetic, comparison, choice.
+// What NumPy broadcasting reaches: arithmetic, comparison, choice, expansion to a shape.
 #include <algorithm>
-#include <cmath>
-#include <cstring>
+#include <functional>
 
 #include "base/error.h"
 #include "ops/registry.h"
@@ -29,6 +28,21 @@ void for_rows(const Shape& out, const std::vector<int64_t> (&strides)[N], F row)
 
 int64_t last_stride(const std::vector<int64_t>& strides) { return strides.empty() ? 0 : strides.back(); }
 int64_t row_width(const Shape& out) { return out.empty() ? 1 : out.back(); }
+
+/// Calls f with a number of this type.
+template <typename F>
+void by_type(DType dtype, F f) {
+  switch (dtype) {
+    case DType::kF32:
+      return f(float{});
+    case DType::kI32:
+      return f(int32_t{});
+    case DType::kI64:
+      return f(int64_t{});
+    case DType::kBool:
+      return f(uint8_t{});
+  }
+}
 
 int64_t floor_divide_free(int64_t a, int64_t b) {
   if (b == 0) return 0;
@@ -128,9 +142,8 @@ class Arithmetic final : public Op {
   template <typename T>
   void integers(const Tensor& a, int64_t at_a, int64_t sa, const Tensor& b, int64_t at_b, int64_t sb, T* y,
                 int64_t width) const {
-    for (int64_t i = 0; i < width; ++i) {
-      y[i] = static_cast<T>(apply(op_, integer_at(a, at_a + i * sa), integer_at(b, at_b + i * sb)));
-    }
+    const T *x = static_cast<const T*>(a.data) + at_a, *z = static_cast<const T*>(b.data) + at_b;
+    for (int64_t i = 0; i < width; ++i) y[i] = static_cast<T>(apply(op_, x[i * sa], z[i * sb]));
   }
 
   Binary op_;
@@ -139,24 +152,11 @@ class Arithmetic final : public Op {
 enum class Compare { kEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kAnd, kOr };
 
 template <typename T>
-bool compare(Compare op, T a, T b) {
-  switch (op) {
-    case Compare::kEqual:
-      return a == b;
-    case Compare::kLess:
-      return a < b;
-    case Compare::kLessEqual:
-      return a <= b;
-    case Compare::kGreater:
-      return a > b;
-    case Compare::kGreaterEqual:
-      return a >= b;
-    case Compare::kAnd:
-      return a != T{0} && b != T{0};
-    case Compare::kOr:
-      return a != T{0} || b != T{0};
-  }
-  return false;
+using CompareRow = void(const T* a, int64_t a_step, const T* b, int64_t b_step, uint8_t* y, int64_t n);
+
+template <typename T, typename Holds>
+void compare_row(const T* a, int64_t a_step, const T* b, int64_t b_step, uint8_t* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = Holds()(a[i * a_step], b[i * b_step]);
 }
 
 class CompareOp final : public Op {
@@ -171,31 +171,25 @@ class CompareOp final : public Op {
   TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
 
   void run(RunContext& context) const override {
-    switch (context.inputs[0].type.dtype) {
-      case DType::kF32:
-        return typed<float>(context);
-      case DType::kI32:
-        return typed<int32_t>(context);
-      case DType::kI64:
-        return typed<int64_t>(context);
-      case DType::kBool:
-        return typed<uint8_t>(context);
-    }
+    by_type(context.inputs[0].type.dtype, [&](auto number) { typed<decltype(number)>(context); });
   }
 
  private:
   template <typename T>
   void typed(RunContext& context) const {
+    constexpr CompareRow<T>* rows[] = {compare_row<T, std::equal_to<T>>,      compare_row<T, std::less<T>>,
+                                       compare_row<T, std::less_equal<T>>,    compare_row<T, std::greater<T>>,
+                                       compare_row<T, std::greater_equal<T>>, compare_row<T, std::logical_and<T>>,
+                                       compare_row<T, std::logical_or<T>>};
     const Tensor &a = context.inputs[0], &b = context.inputs[1], &y = context.outputs[0];
     const Shape& out = y.type.shape;
     const std::vector<int64_t> strides[2] = {broadcast_strides(a.type.shape, out),
                                              broadcast_strides(b.type.shape, out)};
-    const int64_t sa = last_stride(strides[0]), sb = last_stride(strides[1]);
+    const int64_t sa = last_stride(strides[0]), sb = last_stride(strides[1]), width = row_width(out);
     for_rows(out, strides, [&](int64_t at, const int64_t* offset) {
-      const T* x = static_cast<const T*>(a.data) + offset[0];
-      const T* z = static_cast<const T*>(b.data) + offset[1];
-      uint8_t* result = static_cast<uint8_t*>(y.data) + at;
-      for (int64_t i = 0; i < row_width(out); ++i) result[i] = compare(op_, x[i * sa], z[i * sb]);
+      rows[static_cast<int>(op_)](static_cast<const T*>(a.data) + offset[0], sa,
+                                  static_cast<const T*>(b.data) + offset[1], sb, static_cast<uint8_t*>(y.data) + at,
+                                  width);
     });
   }
 
@@ -215,24 +209,61 @@ class Where final : public Op {
   TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
 
   void run(RunContext& context) const override {
+    by_type(context.outputs[0].type.dtype, [&](auto number) { typed<decltype(number)>(context); });
+  }
+
+ private:
+  template <typename T>
+  static void typed(RunContext& context) {
     const Tensor &c = context.inputs[0], &a = context.inputs[1], &b = context.inputs[2], &y = context.outputs[0];
     const Shape& out = y.type.shape;
-    const size_t size = dtype_size(y.type.dtype);
     const std::vector<int64_t> strides[3] = {broadcast_strides(c.type.shape, out), broadcast_strides(a.type.shape, out),
                                              broadcast_strides(b.type.shape, out)};
     const int64_t sc = last_stride(strides[0]), sa = last_stride(strides[1]), sb = last_stride(strides[2]);
+    const int64_t width = row_width(out);
     for_rows(out, strides, [&](int64_t at, const int64_t* offset) {
       const uint8_t* condition = static_cast<const uint8_t*>(c.data) + offset[0];
-      const char* x = static_cast<const char*>(a.data) + offset[1] * static_cast<int64_t>(size);
-      const char* z = static_cast<const char*>(b.data) + offset[2] * static_cast<int64_t>(size);
-      char* result = static_cast<char*>(y.data) + at * static_cast<int64_t>(size);
-      for (int64_t i = 0; i < row_width(out); ++i) {
-        const char* chosen =
-            condition[i * sc] ? x + i * sa * static_cast<int64_t>(size) : z + i * sb * static_cast<int64_t>(size);
-        std::memcpy(result + i * static_cast<int64_t>(size), chosen, size);
+      const T* x = static_cast<const T*>(a.data) + offset[1];
+      const T* z = static_cast<const T*>(b.data) + offset[2];
+      T* result = static_cast<T*>(y.data) + at;
+      for (int64_t i = 0; i < width; ++i) {
+        const T either[] = {z[i * sb], x[i * sa]};  // both are read: no branch has to be guessed
+        result[i] = either[condition[i * sc] != 0];
       }
     });
   }
+};
+
+class Expand final : public Op {
+ public:
+  explicit Expand(std::vector<int64_t> shape) : shape_(std::move(shape)) {}
+
+  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>& named) const override {
+    expect_plain(in[0], "x");
+    return {{in[0].type.dtype, broadcast_shapes(in[0].type.shape, resolve_dims(shape_, named))}};
+  }
+
+  TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
+
+  void run(RunContext& context) const override {
+    by_type(context.outputs[0].type.dtype, [&](auto number) { typed<decltype(number)>(context); });
+  }
+
+ private:
+  template <typename T>
+  static void typed(RunContext& context) {
+    const Tensor &x = context.inputs[0], &y = context.outputs[0];
+    const Shape& out = y.type.shape;
+    const std::vector<int64_t> strides[1] = {broadcast_strides(x.type.shape, out)};
+    const int64_t width = row_width(out);
+    for_rows(out, strides, [&](int64_t at, const int64_t* offset) {
+      const T* from = static_cast<const T*>(x.data) + offset[0];
+      T* to = static_cast<T*>(y.data) + at;
+      last_stride(strides[0]) == 1 ? std::copy_n(from, width, to) : std::fill_n(to, width, *from);
+    });
+  }
+
+  std::vector<int64_t> shape_;
 };
 
 template <size_t N>
@@ -256,5 +287,9 @@ std::unique_ptr<Op> make_compare(const NodeSpec& node, Attributes&, const Inputs
 }
 
 std::unique_ptr<Op> make_where(const NodeSpec&, Attributes&, const Inputs&) { return std::make_unique<Where>(); }
+
+std::unique_ptr<Op> make_expand(const NodeSpec&, Attributes& a, const Inputs&) {
+  return std::make_unique<Expand>(a.list("shape"));
+}
 
 }  // namespace pocketuni

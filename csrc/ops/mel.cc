@@ -120,9 +120,8 @@ class MelSpectrogram final : public Op {
       float sum = 0;
       for (size_t i = 0; i < bands_[m].weights.size(); ++i)
         sum += bands_[m].weights[i] * re[bands_[m].first + static_cast<int64_t>(i)];
-      y[m] = std::max(sum, floor_);
+      y[m] = std::log(std::max(sum, floor_));  // the kernel's bits depend on the instruction set
     }
-    kernels.unary_f32(Unary::kLog, y, y, bands_.size(), 0.0f, 0.0f);
   }
 
   FrameGeometry frames_;

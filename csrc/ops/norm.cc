@@ -1,6 +1,7 @@
 // Normalizations over the last dimension, and softmax over any.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "base/error.h"
 #include "ops/registry.h"
@@ -99,9 +100,9 @@ class Softmax final : public Op {
     const int64_t dim = shape[axis], rows = element_count(shape) / std::max<int64_t>(dim, 1);
     const float* x = context.inputs[0].f32();
     float* y = context.outputs[0].f32();
-    if (inner == 1 && !log_) {
+    if (inner == 1) {
       context.pool->parallel_parts(rows, std::max(dim, kLeastRow), [&](int64_t begin, int64_t count, int) {
-        context.kernels->softmax_f32(x + begin * dim, static_cast<int>(count), static_cast<int>(dim), y + begin * dim);
+        softmax(*context.kernels, x + begin * dim, count, dim, y + begin * dim);
       });
       return;
     }
@@ -110,17 +111,25 @@ class Softmax final : public Op {
       const int64_t base = r / inner * inner * dim + r % inner;
       for (int64_t i = 0; i < dim; ++i) row[i] = x[base + i * inner];
       float* result = row + dim;
-      log_ ? log_softmax(row, dim, result) : context.kernels->softmax_f32(row, 1, static_cast<int>(dim), result);
+      softmax(*context.kernels, row, 1, dim, result);
       for (int64_t i = 0; i < dim; ++i) y[base + i * inner] = result[i];
     }
   }
 
  private:
-  static void log_softmax(const float* x, int64_t dim, float* y) {
-    const float peak = *std::max_element(x, x + dim);
-    float sum = 0;
-    for (int64_t i = 0; i < dim; ++i) sum += std::exp(x[i] - peak);
-    for (int64_t i = 0; i < dim; ++i) y[i] = x[i] - peak - std::log(sum);
+  void softmax(const Kernels& kernels, const float* x, int64_t rows, int64_t dim, float* y) const {
+    if (!log_) return kernels.softmax_f32(x, static_cast<int>(rows), static_cast<int>(dim), y);
+    const auto n = static_cast<size_t>(dim);
+    for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
+      kernels.unary_f32(Unary::kScale, x, y, n, 1.0f, -kernels.reduce_f32(Reduce::kMax, x, n));
+      float sum = 0, part[256];
+      for (size_t i = 0; i < n; i += std::size(part)) {
+        const size_t some = std::min(n - i, std::size(part));
+        kernels.unary_f32(Unary::kExp, y + i, part, some, 0.0f, 0.0f);
+        sum += kernels.reduce_f32(Reduce::kSum, part, some);
+      }
+      kernels.unary_f32(Unary::kScale, y, y, n, 1.0f, -std::log(sum));
+    }
   }
 
   bool log_;

@@ -1,6 +1,5 @@
 // Reductions of float tensors over any axes, and argmax.
 #include <algorithm>
-#include <limits>
 
 #include "base/error.h"
 #include "ops/registry.h"
@@ -29,8 +28,11 @@ class ReduceOp final : public Op {
     return {{DType::kF32, y}};
   }
 
-  size_t scratch_bytes(const Inputs& in, int) const override {
-    return static_cast<size_t>(reduced_count(in[0].type.shape)) * sizeof(float);
+  size_t scratch_bytes(const Inputs& in, int threads) const override {
+    const std::vector<Run> runs = runs_of(in[0].type.shape);
+    int64_t between = 0;
+    for (size_t i = 0; i + 1 < runs.size(); ++i) between += runs[i].results();
+    return static_cast<size_t>(threads * kLanes * kColumns + between) * sizeof(float);
   }
 
   TimeMap time_map(const Inputs& in, const Axes& axes) const override {
@@ -38,72 +40,84 @@ class ReduceOp final : public Op {
   }
 
   void run(RunContext& context) const override {
-    const Shape& shape = context.inputs[0].type.shape;
-    const std::vector<bool> reduced = chosen_axes(axes_, shape.size());
-    const int64_t count = reduced_count(shape), outputs = element_count(context.outputs[0].type.shape);
-    std::vector<int64_t> strides(shape.size(), 1);
-    for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+    float* scratch = reinterpret_cast<float*>(context.scratch);
+    float* between = scratch + context.pool->size() * kLanes * kColumns;
     const float* x = context.inputs[0].f32();
-    float* row = reinterpret_cast<float*>(context.scratch);
-    const bool contiguous = trailing(reduced);
-    if (!contiguous && kind_ != Reduce::kSum && !mean_ && kind_ != Reduce::kProd && block(reduced)) {
-      return extremes(context, shape, reduced, count);
+    const std::vector<Run> runs = runs_of(context.inputs[0].type.shape);
+    int64_t count = 1;
+    for (size_t i = 0; i < runs.size(); ++i) {
+      float* y = i + 1 < runs.size() ? between : context.outputs[0].f32();
+      runs[i].inner == 1 ? rows(context, runs[i], x, y) : columns(context, runs[i], x, y, scratch);
+      x = y;
+      between += runs[i].results();
+      count *= runs[i].count;
     }
-    for (int64_t o = 0; o < outputs; ++o) {
-      const float* from = x + offset(o, shape, strides, reduced, false);
-      if (!contiguous) {
-        for (int64_t i = 0; i < count; ++i) row[i] = from[offset(i, shape, strides, reduced, true)];
-        from = row;
-      }
-      float result = context.kernels->reduce_f32(kind_, from, static_cast<size_t>(count));
-      if (mean_) result /= static_cast<float>(count);
-      context.outputs[0].f32()[o] = result;
-    }
+    if (!mean_) return;
+    float* y = context.outputs[0].f32();
+    for (int64_t i = 0; i < runs.back().results(); ++i) y[i] /= static_cast<float>(count);
   }
 
  private:
-  int64_t reduced_count(const Shape& shape) const {
+  static constexpr int64_t kLanes = 16;     // of the kernel's sums
+  static constexpr int64_t kColumns = 256;  // at once: their lanes stay in the cache
+
+  /// Axes that follow each other: [outer, count, inner] becomes [outer, inner].
+  struct Run {
+    int64_t outer, count, inner;
+    int64_t results() const { return outer * inner; }
+  };
+
+  /// The last one first, each of what the one before leaves; at least one.
+  std::vector<Run> runs_of(const Shape& shape) const {
     const std::vector<bool> reduced = chosen_axes(axes_, shape.size());
-    int64_t count = 1;
-    for (size_t i = 0; i < shape.size(); ++i) count *= reduced[i] ? shape[i] : 1;
-    return count;
-  }
-
-  /// Whether the axes that are reduced follow each other.
-  static bool block(const std::vector<bool>& reduced) {
-    const auto begin = std::find(reduced.begin(), reduced.end(), true);
-    return std::find(std::find(begin, reduced.end(), false), reduced.end(), true) == reduced.end();
-  }
-
-  /// The largest or smallest of rows, element by element: their order does not matter.
-  void extremes(RunContext& context, const Shape& shape, const std::vector<bool>& reduced, int64_t count) const {
-    int64_t outer = 1, inner = 1;
-    const size_t first = static_cast<size_t>(std::find(reduced.begin(), reduced.end(), true) - reduced.begin());
-    for (size_t i = 0; i < first; ++i) outer *= shape[i];
-    for (size_t i = first; i < shape.size(); ++i) inner *= reduced[i] ? 1 : shape[i];
-    const float* x = context.inputs[0].f32();
-    float* y = context.outputs[0].f32();
-    const size_t n = static_cast<size_t>(inner);
-    for (int64_t o = 0; o < outer; ++o, y += inner) {
-      std::fill_n(y, n, (kind_ == Reduce::kMax ? -1 : 1) * std::numeric_limits<float>::infinity());
-      for (int64_t i = 0; i < count; ++i, x += inner) {
-        context.kernels->binary_f32(kind_ == Reduce::kMax ? Binary::kMax : Binary::kMin, y, 1, x, 1, y, n);
+    std::vector<Run> runs;
+    int64_t inner = 1;
+    for (size_t i = shape.size(); i > 0;) {
+      if (!reduced[i - 1]) {
+        inner *= shape[--i];
+        continue;
       }
+      int64_t count = 1;
+      while (i > 0 && reduced[i - 1]) count *= shape[--i];
+      const Shape before(shape.begin(), shape.begin() + static_cast<int64_t>(i));
+      runs.push_back({element_count(before), count, inner});
     }
+    if (runs.empty()) runs.push_back({inner, 1, 1});
+    return runs;
   }
 
-  static bool trailing(const std::vector<bool>& reduced) { return std::is_sorted(reduced.begin(), reduced.end()); }
+  void rows(RunContext& context, const Run& run, const float* x, float* y) const {
+    context.pool->parallel_parts(run.outer, run.count, [&](int64_t begin, int64_t some, int) {
+      for (int64_t o = begin; o < begin + some; ++o) {
+        y[o] = context.kernels->reduce_f32(kind_, x + o * run.count, static_cast<size_t>(run.count));
+      }
+    });
+  }
 
-  // Offset of the index-th element of the part of the shape that is (or is not) reduced.
-  static int64_t offset(int64_t index, const Shape& shape, const std::vector<int64_t>& strides,
-                        const std::vector<bool>& reduced, bool part) {
-    int64_t at = 0;
-    for (size_t i = shape.size(); i-- > 0;) {
-      if (reduced[i] != part) continue;
-      at += index % shape[i] * strides[i];
-      index /= shape[i];
-    }
-    return at;
+  /// Sums and products in the kernel's order: every sixteenth row, then the sixteen, upper half onto lower.
+  void columns(RunContext& context, const Run& run, const float* x, float* y, float* scratch) const {
+    constexpr Binary kSteps[] = {Binary::kAdd, Binary::kMax, Binary::kMin, Binary::kMul};
+    const Binary step = kSteps[static_cast<size_t>(kind_)];
+    const float start = context.kernels->reduce_f32(kind_, x, 0);
+    const int64_t lanes = kind_ == Reduce::kMax || kind_ == Reduce::kMin ? 1 : kLanes;
+    const int64_t parts = (run.inner + kColumns - 1) / kColumns;
+    const int64_t cost = run.count * std::min(run.inner, kColumns);
+    context.pool->parallel_parts(run.outer * parts, cost, [&](int64_t begin, int64_t some, int thread) {
+      float* sums = scratch + thread * kLanes * kColumns;
+      for (int64_t task = begin; task < begin + some; ++task) {
+        const int64_t o = task / parts, first = task % parts * kColumns, n = std::min(kColumns, run.inner - first);
+        const float* row = x + o * run.count * run.inner + first;
+        std::fill_n(sums, lanes * n, start);
+        for (int64_t i = 0; i < run.count; ++i, row += run.inner) {
+          float* lane = sums + i % lanes * n;
+          context.kernels->binary_f32(step, lane, 1, row, 1, lane, static_cast<size_t>(n));
+        }
+        for (int64_t half = lanes / 2; half > 0; half /= 2) {
+          context.kernels->binary_f32(step, sums, 1, sums + half * n, 1, sums, static_cast<size_t>(half * n));
+        }
+        std::copy_n(sums, n, y + o * run.inner + first);
+      }
+    });
   }
 
   Reduce kind_ = Reduce::kSum;

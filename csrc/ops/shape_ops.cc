@@ -81,35 +81,6 @@ class Squeeze final : public Op {
   std::vector<int64_t> axes_;
 };
 
-class Expand final : public Op {
- public:
-  explicit Expand(std::vector<int64_t> shape) : shape_(std::move(shape)) {}
-
-  std::vector<TensorType> infer(const Inputs& in, const std::vector<int64_t>& named) const override {
-    expect_plain(in[0], "x");
-    return {{in[0].type.dtype, broadcast_shapes(in[0].type.shape, resolve_dims(shape_, named))}};
-  }
-
-  TimeMap time_map(const Inputs&, const Axes&) const override { return TimeMap::rows_if(true); }
-
-  void run(RunContext& context) const override {
-    const Tensor &x = context.inputs[0], &y = context.outputs[0];
-    const Shape& out = y.type.shape;
-    const std::vector<int64_t> strides = broadcast_strides(x.type.shape, out);
-    const size_t size = dtype_size(y.type.dtype);
-    const int64_t count = element_count(out);
-    for (int64_t i = 0; i < count; ++i) {
-      int64_t rest = i, from = 0;
-      for (size_t d = out.size(); d-- > 0; rest /= out[d]) from += rest % out[d] * strides[d];
-      std::memcpy(static_cast<char*>(y.data) + static_cast<size_t>(i) * size,
-                  static_cast<const char*>(x.data) + static_cast<size_t>(from) * size, size);
-    }
-  }
-
- private:
-  std::vector<int64_t> shape_;
-};
-
 class Iota final : public Op {
  public:
   explicit Iota(std::vector<int64_t> shape) : shape_(std::move(shape)) {
@@ -207,9 +178,6 @@ std::unique_ptr<Op> make_reshape(const NodeSpec&, Attributes& a, const Inputs&) 
 }
 std::unique_ptr<Op> make_squeeze(const NodeSpec& node, Attributes& a, const Inputs&) {
   return std::make_unique<Squeeze>(node.op == "unsqueeze", a.list("axes"));
-}
-std::unique_ptr<Op> make_expand(const NodeSpec&, Attributes& a, const Inputs&) {
-  return std::make_unique<Expand>(a.list("shape"));
 }
 std::unique_ptr<Op> make_iota(const NodeSpec&, Attributes& a, const Inputs&) {
   return std::make_unique<Iota>(a.list("shape"));

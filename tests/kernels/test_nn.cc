@@ -55,7 +55,7 @@ const UnaryCase kUnary[] = {
     {Unary::kSigmoid, "sigmoid", -80, 80, 1e-37f, 5e-7f},
     {Unary::kErf, "erf", -6, 6, 5e-7f, 0},
     {Unary::kExp, "exp", -110, 95, 3e-45f, 3e-7f},
-    {Unary::kLog, "log", 0, 9, 0, 0},
+    {Unary::kLog, "log", 0, 9, 0, 4e-7f},
     {Unary::kSqrt, "sqrt", -1, 9, 0, 0},
     {Unary::kRsqrt, "rsqrt", 0, 9, 0, 0},
     {Unary::kNeg, "neg", -9, 9, 0, 0},
@@ -66,7 +66,7 @@ const UnaryCase kUnary[] = {
     {Unary::kFloor, "floor", -9, 9, 0, 0},
     {Unary::kCeil, "ceil", -9, 9, 0, 0},
     {Unary::kRound, "round", -9, 9, 0, 0},
-    {Unary::kSoftplus, "softplus", -30, 30, 0, 0},
+    {Unary::kSoftplus, "softplus", -30, 30, 1e-37f, 5e-7f},
     {Unary::kElu, "elu", -20, 20, 0, 5e-7f},
     {Unary::kLeakyRelu, "leaky_relu", -9, 9, 0, 0},
     {Unary::kHardSigmoid, "hard_sigmoid", -9, 9, 0, 0},
@@ -127,6 +127,19 @@ void test_accuracy(const Kernels& k) {
   CHECK(worst <= 2.0, "%s exp: %.3f ULP", k.isa, worst);
   std::printf("%-10s exp %.3f ULP", k.isa, worst);
 
+  for (bool near_one : {true, false}) {  // else of every exponent
+    const uint32_t first = near_one ? 0x3f000000 : 0x00800000, last = near_one ? 0x40000000 : 0x7f800000;
+    for (int i = 0; i < kCount; ++i) {
+      const uint32_t bits = first + static_cast<uint32_t>(uint64_t{last - first} * static_cast<uint64_t>(i) / kCount);
+      std::memcpy(&x[i], &bits, sizeof bits);
+    }
+    k.unary_f32(Unary::kLog, x.data(), y.data(), kCount, 0, 0);
+    worst = 0;
+    for (int i = 0; i < kCount; ++i) worst = std::max(worst, ulps(y[i], std::log(static_cast<double>(x[i]))));
+    CHECK(worst <= 2.0, "%s log: %.3f ULP", k.isa, worst);
+    std::printf(", log %.3f ULP", worst);
+  }
+
   struct Bound {
     Unary op;
     const char* name;
@@ -134,6 +147,7 @@ void test_accuracy(const Kernels& k) {
   };
   const Bound bounds[] = {
       {Unary::kGelu, "gelu", [](double v) { return 0.5 * v * std::erfc(-v * std::sqrt(0.5)); }},
+      {Unary::kSoftplus, "softplus", [](double v) { return std::log1p(std::exp(v)); }},
       {Unary::kErf, "erf", [](double v) { return std::erf(v); }},
       {Unary::kTanh, "tanh", [](double v) { return std::tanh(v); }},
       {Unary::kSigmoid, "sigmoid", [](double v) { return 1 / (1 + std::exp(-v)); }},

@@ -188,10 +188,15 @@ def reductions() -> Iterator[Case]:
         for axes in ([-1], [0], [1], [0, 2], [-1, -2], [0, 1, 2], []):
             keep = {"keepdims": 1} if len(axes) == 1 else {}
             yield Case(op, f"axes{axes}", [floats(3, 4, 21)], {"axes": axes, **keep})
+        for axes in ([1, 3], [0, 2], [0, 1, 3]):
+            yield Case(op, f"parts{axes}", [floats(2, 5, 3, 20)], {"axes": axes})
+        yield Case(op, "wide", [floats(2, 40, 300) / 9], {"axes": [1]})
         x = floats(4, 18)
         x[0, 3], x[1, 5], x[2, 17] = NAN, -INF, INF
-        yield Case(op, "special", [x], {"axes": [1]})
+        for axis in (0, 1):
+            yield Case(op, f"special{axis}", [x], {"axes": [axis]})
         yield Case(op, "of-nothing", [floats(3, 0)], {"axes": [1]}, {0: (3, "n")})
+        yield Case(op, "rows-of-nothing", [floats(0, 3)], {"axes": [0]}, {0: ("n", 3)})
         yield Case(op, "empty", [floats(0, 3)], {"axes": [1]}, {0: ("n", 3)})
         yield Case(op, "named", [floats(2, 9, 5)], {"axes": [1], "keepdims": 1}, {0: ("batch", "time", 5)})
 

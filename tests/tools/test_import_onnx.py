@@ -211,11 +211,15 @@ def test_convolutions_over_volumes_are_named():
         ('y = Resize<nearest_mode="up">(x, , twice)', "nearest_mode 'up' is not known"),
         ("a = ReduceSum<keepdims=0>(x) y = Trilu(a)", "an operand of 0 dimensions"),
         ("y = ReduceSum(x, both)", r"the axes \[1, -1\] name one twice"),
+        ("y = Unsqueeze(x, same)", r"the axes \[0, 0\] name one twice"),
+        ("y = Unsqueeze(x, far)", "axis 7 is outside of a tensor of rank 3"),
+        ("a = ReduceSum(x, first) y = Squeeze(a, same)", r"the axes \[0, 0\] name one twice"),
     ],
 )
 def test_broken_graphs_are_explained(body, message):
     constants = {"row": np.zeros(5), "square": np.zeros((3, 3)), "five": np.array([5, 5]), "twice": [1, 2.0]}
-    constants["both"] = np.array([1, -1])
+    axes = {"both": [1, -1], "same": [0, 0], "far": [7], "first": [0]}
+    constants |= {name: np.array(numbers) for name, numbers in axes.items()}
     inputs = "x:f[2,4]" if "five" in body or "twice" in body else "x:f[n,4]"
     with pytest.raises(ValueError, match=message):
         import_onnx(simple(body, inputs, **constants))

@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from .onnx_fold import axes_of
 from .onnx_index import element_places, gather
 from .onnx_load import dtype_name
-from .onnx_ops import axis_of, join, layer_norm, reduce
+from .onnx_ops import axes_in, axis_of, given_axes, join, layer_norm, reduce
 from .onnx_shapes import positions
 from .onnx_sizes import Size, product
 from .onnx_walk import Call, Importer, Known, Operand, handles
@@ -96,9 +95,7 @@ def mod(b: Importer, call: Call) -> Operand:
 
 @handles("ReduceLogSum", "ReduceLogSumExp")
 def reduce_log(b: Importer, call: Call) -> Operand:
-    if call[1] is not None and b.numbers(call[1]) is None:
-        raise call.unsupported("axes that depend on inputs")
-    x, keep, axes = call[0], bool(call.get("keepdims", 1)), axes_of(call, [None, b.numbers(call[1])])
+    x, keep, axes = call[0], bool(call.get("keepdims", 1)), given_axes(b, call)
     if not axes:
         if call.get("noop_with_empty_axes", 0):
             return x if call.op == "ReduceLogSumExp" else join(b, "log", x)
@@ -110,7 +107,7 @@ def reduce_log(b: Importer, call: Call) -> Operand:
     out = join(b, "add", join(b, "log", total), peak)
     if keep:
         return out
-    chosen = [axis_of(b, x, axis) for axis in axes]
+    chosen = axes_in(b.rank(x), axes)
     return b.reshape(out, [item for axis, item in enumerate(b.shape(x)) if axis not in chosen])
 
 

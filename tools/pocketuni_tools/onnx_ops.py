@@ -185,19 +185,34 @@ def guards_nan(b: Importer, condition: Operand, yes: Operand, no: Operand) -> bo
 # Reductions and norms.
 
 
-def axis_of(b: Importer, x: Operand, axis: int) -> int:
-    rank = b.rank(x)
+def axis_in(rank: int, axis: int) -> int:
     if not -rank <= axis < max(rank, 1):
         raise ValueError(f"axis {axis} is outside of a tensor of rank {rank}")
     return axis % rank if rank else 0
 
 
+def axis_of(b: Importer, x: Operand, axis: int) -> int:
+    return axis_in(b.rank(x), axis)
+
+
+def axes_in(rank: int, axes: list[int]) -> list[int]:
+    chosen = [axis_in(rank, axis) for axis in axes]
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"the axes {axes} name one twice")
+    return chosen
+
+
+def given_axes(b: Importer, call: Call) -> list[int] | None:
+    """Those of the attribute or of the second input."""
+    if call[1] is not None and b.numbers(call[1]) is None:
+        raise call.unsupported("axes that depend on inputs")
+    return axes_of(call, [None, b.numbers(call[1])])
+
+
 def reduce(b: Importer, op: str, x: Operand, axes: list[int], keep: bool = True) -> str:
     """A reduction in float32; sums and extremes of integers are exact up to 2^24."""
     shape, dtype = b.shape(x), b.dtype(x)
-    chosen = [axis_of(b, x, axis) for axis in axes]
-    if len(set(chosen)) < len(chosen):
-        raise ValueError(f"the axes {axes} name one twice")
+    chosen = axes_in(len(shape), axes)
     kept = [Size(1) if axis in chosen else item for axis, item in enumerate(shape) if keep or axis not in chosen]
     out = b.emit(op, [b.cast(x, "float32")], "float32", kept, axes=chosen, keepdims=int(keep))
     if dtype == "bool":  # of nothing the largest is -inf: false
@@ -208,9 +223,7 @@ def reduce(b: Importer, op: str, x: Operand, axes: list[int], keep: bool = True)
 @handles(*(f"Reduce{name}" for name in "Sum Mean Max Min Prod L1 L2 SumSquare".split()))
 def reduction(b: Importer, call: Call) -> Operand:
     x, kind, keep = call[0], call.op.removeprefix("Reduce"), bool(call.get("keepdims", 1))
-    if call[1] is not None and b.numbers(call[1]) is None:
-        raise call.unsupported("axes that depend on inputs")
-    axes = axes_of(call, [None, b.numbers(call[1])])
+    axes = given_axes(b, call)
     if not axes:
         if call.get("noop_with_empty_axes", 0):
             return x

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .onnx_index import gather
-from .onnx_ops import axis_of, join
+from .onnx_ops import axes_in, join
 from .onnx_shapes import positions
 from .onnx_sizes import Size
 from .onnx_walk import Call, Importer, Known, Operand, handles
@@ -41,7 +41,7 @@ def resize(b: Importer, call: Call) -> Operand:
         bool(call.get("exclude_outside", 0)),
         bool(call.get("antialias", 0)),
     )
-    axes = [axis_of(b, x, axis) for axis in call.get("axes", list(range(rank)))]
+    axes = axes_in(rank, call.get("axes", list(range(rank))))
     sizes, scales = wanted(b, call, axes)
     roi = b.numbers(call[1]) if call.op == "Resize" and rule.coordinates == "tf_crop_and_resize" else None
     if rule.coordinates == "tf_crop_and_resize" and roi is None:

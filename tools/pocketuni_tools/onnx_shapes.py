@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .onnx_fold import MAX_ELEMENTS, axes_of
+from .onnx_fold import MAX_ELEMENTS
 from .onnx_index import cut
 from .onnx_load import array_of, dtype_name
-from .onnx_ops import axis_of, join, reduce
+from .onnx_ops import axes_in, axis_of, given_axes, join, reduce
 from .onnx_sizes import Size, broadcast, product, settle, sizes_array
 from .onnx_walk import Call, Importer, Known, Operand, handles
 
@@ -72,12 +72,6 @@ def flatten(b: Importer, call: Call) -> Operand:
     return b.reshape(call[0], (product(old[:axis]), product(old[axis:])))
 
 
-def given_axes(b: Importer, call: Call) -> list[int] | None:
-    if call[1] is not None and b.numbers(call[1]) is None:
-        raise call.unsupported("axes that depend on inputs")
-    return axes_of(call, [None, b.numbers(call[1])])
-
-
 @handles("Squeeze")
 def squeeze(b: Importer, call: Call) -> Operand:
     old, axes = b.shape(call[0]), given_axes(b, call)
@@ -85,7 +79,7 @@ def squeeze(b: Importer, call: Call) -> Operand:
         if any(item.constant is None for item in old):
             raise call.unsupported(f"no axes, of a tensor of shape {list(old)}")
         axes = [axis for axis, item in enumerate(old) if item == 1]
-    chosen = [axis_of(b, call[0], axis) for axis in axes]
+    chosen = axes_in(len(old), axes)
     if any(old[axis] != 1 for axis in chosen):
         raise ValueError(f"axes {axes} of a tensor of shape {list(old)} are not all 1")
     return b.reshape(call[0], [item for axis, item in enumerate(old) if axis not in chosen])
@@ -94,8 +88,7 @@ def squeeze(b: Importer, call: Call) -> Operand:
 @handles("Unsqueeze")
 def unsqueeze(b: Importer, call: Call) -> Operand:
     axes, rest = given_axes(b, call) or [], list(b.shape(call[0]))
-    rank = len(rest) + len(axes)
-    for axis in sorted(axis % rank for axis in axes):
+    for axis in sorted(axes_in(len(rest) + len(axes), axes)):
         rest.insert(axis, Size(1))
     return b.reshape(call[0], rest)
 
