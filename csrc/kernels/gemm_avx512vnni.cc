@@ -12,21 +12,26 @@ inline __m512 load_weights(const uint16_t* w) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
 }
 
+constexpr ptrdiff_t kFarBytes = 1 << 19;  // weights of more are seldom in L2
+
 template <class W>
 struct FloatGemm {
   // Converting a half takes two slots of the ports that multiply, so taller tiles pay there.
   static constexpr int kRows = sizeof(W) == 2 ? 8 : 6, kPanels = sizeof(W) == 2 ? 3 : 4;
   static constexpr int kGemvPanels = 8;  // 8 chains = fma latency 4 x 2 a cycle
+  static constexpr int kAheadRows = sizeof(W) == 2 ? 2 : 7;
   const float* x;
   ptrdiff_t x_stride;
   int k;
   const W* tiles;
   Output out;
+  ptrdiff_t ahead;
 
   template <int R, int P>
   void tile(int row, int panel, int cols) const {
     const ptrdiff_t panel_size = static_cast<ptrdiff_t>(k) * kPanel;
     const W* w = tiles + panel * panel_size;
+    Ahead fetch = fetch_ahead<FloatGemm, P>(w, panel_size * sizeof(W), row, ahead, k);
     const float* a = x + row * x_stride;
     __m512 acc[R][P];
     PU_UNROLL
@@ -35,6 +40,7 @@ struct FloatGemm {
       __m512 weights[P];
       PU_UNROLL
       for (int p = 0; p < P; ++p) weights[p] = load_weights(w + p * panel_size + static_cast<ptrdiff_t>(i) * kPanel);
+      if constexpr (R > 1) fetch.step();
       PU_UNROLL
       for (int r = 0; r < R; ++r) {
         const __m512 value = _mm512_set1_ps(a[r * x_stride + i]);
@@ -53,19 +59,15 @@ struct FloatGemm {
 // Of tiles over so few inputs, the way out is what takes time, which 6 x 4 of them leave with no registers to spare.
 constexpr int kShort = 128;
 
-// A row by weights that are not in the cache waits for them: read from first to last they come half as fast again as
-// in eight panels side by side, which the prefetcher sees as eight streams.
-constexpr ptrdiff_t kFarBytes = 1 << 19;
-
 struct Int8Gemm {
-  static constexpr int kRows = 6, kPanels = 4, kGemvPanels = 8;
+  static constexpr int kRows = 6, kPanels = 4, kGemvPanels = 8, kAheadRows = 7;
   const QuantizedRows* x;
   int k;
   const uint8_t* tiles;
   const float* scales;
   Output out;
   const int32_t* start;  // [rows]: undoes the bias of the weights
-  int ahead;             // how many panels of the next group each tile of a group fetches: all tiles fetch them all
+  ptrdiff_t ahead;
 
   // One row by one panel: a chain is as long as the product, so there are eight, for integers without a difference.
   // Returns how many quads they took.
@@ -101,12 +103,12 @@ struct Int8Gemm {
     }
     ptrdiff_t i = 0;
     if constexpr (R == 1 && P == 1) i = add_chains(w, a, quads, &acc[0][0]);
-    const uint8_t* next = w + (P + (row + kRows - 1) / kRows * ahead) * panel_size;
+    Ahead fetch = fetch_ahead<Int8Gemm, P>(w, panel_size, row, ahead, quads);
     for (; i < quads; ++i) {
       __m512i weights[P];
       PU_UNROLL
       for (int p = 0; p < P; ++p) weights[p] = _mm512_loadu_si512(w + p * panel_size + i * 64);
-      for (int p = 0; p < ahead; ++p) _mm_prefetch(next + p * panel_size + i * 64, _MM_HINT_T1);
+      if constexpr (R > 1) fetch.step();
       PU_UNROLL
       for (int r = 0; r < R; ++r) {
         const __m512i value = broadcast_quad(a + r * q_stride + i * 4);
@@ -118,14 +120,17 @@ struct Int8Gemm {
   }
 };
 
-void gemm_f32(const float* x, ptrdiff_t x_stride, int rows, int k, const float* tiles, int n, const Epilogue* e,
-              float* y, ptrdiff_t y_stride) {
-  for_each_tile(FloatGemm<float>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx512}}, rows, n);
-}
-
-void gemm_f16(const float* x, ptrdiff_t x_stride, int rows, int k, const uint16_t* tiles, int n, const Epilogue* e,
-              float* y, ptrdiff_t y_stride) {
-  for_each_tile(FloatGemm<uint16_t>{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx512}}, rows, n);
+template <class W>
+void gemm_floats(const float* x, ptrdiff_t x_stride, int rows, int k, const W* tiles, int n, const Epilogue* e,
+                 float* y, ptrdiff_t y_stride) {
+  using Gemm = FloatGemm<W>;
+  const ptrdiff_t panel_bytes = static_cast<ptrdiff_t>(k) * kPanel * sizeof(W);
+  Gemm op{x, x_stride, k, tiles, {e, y, y_stride, act_row_avx512}, bytes_ahead<Gemm>(rows, panel_bytes)};
+  if (sizeof(W) == 4 && rows <= 3 * Gemm::kRows) {  // L2 has no room for groups of four that are passed by so soon
+    if (op.ahead > 0 && panel_bytes / kPanel * n > kFarBytes) return sweep<Gemm, Gemm::kRows, 2>(op, rows, n);
+    op.ahead = 0;
+  }
+  for_each_tile(op, rows, n);
 }
 
 }  // namespace
@@ -135,12 +140,11 @@ void gemm_i8_avx512vnni(const QuantizedRows* x, int rows, int k, const uint8_t* 
   int32_t start[kBlockRows];
   for_row_blocks(*x, rows, *e, y, y_stride, act_row_avx512, [&](const QuantizedRows& block, int count, Output out) {
     for (int r = 0; r < count; ++r) start[r] = -128 * row_sum(block, r, k);
-    const bool far = static_cast<ptrdiff_t>(n) * k > kFarBytes;
-    const int group = (count + Int8Gemm::kRows - 1) / Int8Gemm::kRows;  // tiles
-    // More rows than that take longer than their weights need to come.
-    const int ahead = far && rows > 1 && group <= Int8Gemm::kPanels ? (Int8Gemm::kPanels + group - 1) / group : 0;
+    const ptrdiff_t ahead = bytes_ahead<Int8Gemm>(count, (k + 3) / 4 * 64);
     const Int8Gemm op{&block, k, tiles, scales, out, start, ahead};
-    if (rows == 1 && far) {
+    if (rows == 1 && static_cast<ptrdiff_t>(n) * k > kFarBytes) {
+      // Read from first to last, they come half as fast again as in eight panels, which the prefetcher sees as eight
+      // streams.
       sweep<Int8Gemm, 1, 1>(op, 1, n);
     } else if (count > 1 && k <= kShort) {
       sweep<Int8Gemm, Int8Gemm::kRows, 2>(op, count, n);
@@ -159,8 +163,8 @@ void fill_gemm_avx512vnni(Kernels* kernels) {
   fill_quantize_avx512vnni(kernels);
   fill_conv_avx512vnni(kernels);
   fill_depthwise_avx512vnni(kernels);
-  kernels->gemm_f32 = gemm_f32;
-  kernels->gemm_f16 = gemm_f16;
+  kernels->gemm_f32 = gemm_floats<float>;
+  kernels->gemm_f16 = gemm_floats<uint16_t>;
   kernels->gemm_i8 = gemm_i8_avx512vnni;
   kernels->gemm_i4 = gemm_i4_avx512vnni;
 }

@@ -57,6 +57,31 @@ inline void for_row_blocks(const QuantizedRows& x, int rows, const Epilogue& e, 
   }
 }
 
+/// While the tiles of a group of panels multiply, they fetch the next group into L2: each of them so many bytes of each
+/// panel that all together fetch all. Weights from L3 or from memory then cost little more than those of a cache. Fewer
+/// rows than Op::kAheadRows wait for their weights whatever is done.
+template <class Op>
+constexpr ptrdiff_t bytes_ahead(int rows, ptrdiff_t panel_bytes) {
+  const int tiles = (rows + Op::kRows - 1) / Op::kRows;
+  return rows < Op::kAheadRows ? 0 : (panel_bytes / 64 + tiles - 1) / tiles * 64;
+}
+
+/// What one tile fetches, some in each of its steps.
+struct Ahead {
+  const char *next, *end;
+  ptrdiff_t lines;
+  void step() {
+    for (ptrdiff_t l = 0; l < lines && next < end; ++l, next += 64) __builtin_prefetch(next, 0, 2);
+  }
+};
+
+/// For the tile from `row` on of the group of P panels that begins at `w`.
+template <class Op, int P>
+inline Ahead fetch_ahead(const void* w, ptrdiff_t panel_bytes, int row, ptrdiff_t ahead, ptrdiff_t steps) {
+  const char* next = static_cast<const char*>(w) + P * (panel_bytes + (row + Op::kRows - 1) / Op::kRows * ahead);
+  return {next, next + P * ahead, ahead == 0 ? 0 : (P * ahead / 64 + steps - 1) / steps};
+}
+
 template <class Op, int P, int R>
 inline void tile_of_rows(const Op& op, int rows, int row, int panel, int cols) {
   if (rows == R) {
