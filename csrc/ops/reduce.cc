@@ -64,7 +64,7 @@ class ReduceOp final : public Op {
   /// Axes that follow each other: [outer, count, inner] becomes [outer, inner].
   struct Run {
     int64_t outer, count, inner;
-    int64_t results() const { return outer * inner; }
+    int64_t results() const { return element_count({outer, inner}); }
   };
 
   /// The last one first, each of what the one before leaves; at least one.
@@ -74,11 +74,11 @@ class ReduceOp final : public Op {
     int64_t inner = 1;
     for (size_t i = shape.size(); i > 0;) {
       if (!reduced[i - 1]) {
-        inner *= shape[--i];
+        inner = element_count({inner, shape[--i]});
         continue;
       }
       int64_t count = 1;
-      while (i > 0 && reduced[i - 1]) count *= shape[--i];
+      while (i > 0 && reduced[i - 1]) count = element_count({count, shape[--i]});
       const Shape before(shape.begin(), shape.begin() + static_cast<int64_t>(i));
       runs.push_back({element_count(before), count, inner});
     }
@@ -94,7 +94,8 @@ class ReduceOp final : public Op {
     });
   }
 
-  /// Sums and products in the kernel's order: every sixteenth row, then the sixteen, upper half onto lower.
+  /// Sums and products in the kernel's order, so that a single column has the same bits: every sixteenth row, then the
+  /// sixteen, upper half onto lower.
   void columns(RunContext& context, const Run& run, const float* x, float* y, float* scratch) const {
     constexpr Binary kSteps[] = {Binary::kAdd, Binary::kMax, Binary::kMin, Binary::kMul};
     const Binary step = kSteps[static_cast<size_t>(kind_)];
