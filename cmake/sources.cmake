@@ -38,7 +38,8 @@ endforeach()
 
 # What does no arithmetic on arrays is compiled for size: it is two thirds of it then, and no slower to the ear or eye.
 file(GLOB small_sources csrc/format/*.cc csrc/graph/*.cc csrc/speech/*.cc csrc/lm/*.cc csrc/api/*.cc)
-foreach(op attention attributes binary conv conv_window depthwise gemm_weight linear matmul reduce registry transposed)
+foreach(op attention attributes binary conv conv_window depthwise embedding experts gemm_weight linear matmul norm reduce
+        registry transposed unary)
   list(APPEND small_sources ${CMAKE_CURRENT_SOURCE_DIR}/csrc/ops/${op}.cc)  # those that only call kernels
 endforeach()
 list(FILTER small_sources EXCLUDE REGEX "/(audio_frames|excitation|fft|kv_cache|layer_chain|mel_frames|noise|pitch_meter|resample|row_tower)\\.cc$")

@@ -12,10 +12,12 @@ namespace {
 
 template <class F>
 inline void map(const float* x, float* y, size_t n, F f) {
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16) store(y + i, f(load(x + i)));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_part(y + i, f(load_part(x + i, rest, set(0.0f))), rest);
+  for (size_t i = 0; i < n; i += 16) {  // f stands here once: some are long
+    const bool whole = n - i >= 16;
+    const int rest = static_cast<int>(n - i);
+    const Vec v = f(whole ? load(x + i) : load_part(x + i, rest, set(0.0f)));
+    whole ? store(y + i, v) : store_part(y + i, v, rest);
+  }
 }
 
 inline Vec clip_of(Vec x, Vec low, Vec high) { return min(high, max(low, x)); }

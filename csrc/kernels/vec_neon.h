@@ -29,13 +29,14 @@ inline Vec load(const float* p) { return {{vld1q_f32(p), vld1q_f32(p + 4), vld1q
 inline void store(float* p, Vec x) {
   for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, x.q[i]);
 }
-inline Vec load_part(const float* p, int n, Vec fill) {
+// Not inlined: for the last lanes of a row a call is short.
+__attribute__((noinline, unused)) Vec load_part(const float* p, int n, Vec fill) {
   float lanes[16];
   store(lanes, fill);
   for (int i = 0; i < n; ++i) lanes[i] = p[i];
   return load(lanes);
 }
-inline void store_part(float* p, Vec x, int n) {
+__attribute__((noinline, unused)) void store_part(float* p, Vec x, int n) {
   float lanes[16];
   store(lanes, x);
   for (int i = 0; i < n; ++i) p[i] = lanes[i];
