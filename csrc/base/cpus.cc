@@ -1,4 +1,5 @@
-// How many CPUs this process may use: what the affinity mask and the container's quota leave of the machine.
+// How many CPUs this process may use: what the affinity mask and the container's quota leave of the machine; and which
+// of them a thread uses.
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
@@ -129,6 +130,27 @@ int usable_cpus(const std::string& root) {
   const int quota = cgroup_cpus(root);
   if (quota > 0) cpus = std::min(cpus, quota);
   return std::max(cpus, 1);
+}
+
+int this_cpu() {
+#ifdef __linux__
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+void leave_cpu(int cpu) {
+#ifdef __linux__
+  cpu_set_t all;
+  if (cpu < 0 || sched_getcpu() != cpu || sched_getaffinity(0, sizeof all, &all) != 0) return;
+  cpu_set_t others = all;
+  CPU_CLR(cpu, &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+  sched_setaffinity(0, sizeof all, &all);
+#else
+  (void)cpu;
+#endif
 }
 
 }  // namespace pocketuni

@@ -86,6 +86,7 @@ struct ThreadPool::Shared {
   alignas(64) Task task = nullptr;
   void* context = nullptr;
   std::atomic<bool> stop{false};
+  std::atomic<int> caller_cpu{-1};  // when it last woke a worker
 
   // Sleeping: whoever sleeps announces it before it looks a last time, whoever publishes looks for sleepers after
   // publishing, all sequentially consistent; so one of the two sees the other.
@@ -156,6 +157,10 @@ struct ThreadPool::Shared {
         ++sleepers;
         work.wait(lock, called);
         --sleepers;
+        lock.unlock();
+        // In a virtual machine, where a CPU that sleeps looks taken, the system wakes a worker on the caller's: each
+        // then waits for the other until the system moves one of them, after milliseconds.
+        if (worker_spin.count() > 0 && !stop.load()) leave_cpu(caller_cpu.load(std::memory_order_relaxed));
       }
       if (stop.load()) return;
       last = job.load();
@@ -166,6 +171,7 @@ struct ThreadPool::Shared {
   void wake(int wanted) {
     const int asleep = std::min(sleepers.load(), wanted);
     if (asleep <= 0) return;
+    caller_cpu.store(this_cpu(), std::memory_order_relaxed);
     {
       std::lock_guard<std::mutex> lock(mutex);
     }

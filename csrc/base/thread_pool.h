@@ -11,6 +11,12 @@ namespace pocketuni {
 /// /sys/fs/cgroup lie: tests give another place than "".
 int usable_cpus(const std::string& root = "");
 
+/// The CPU that runs this thread; -1 where the system does not say.
+int this_cpu();
+
+/// Moves this thread to another CPU that it may use, if it runs on `cpu` and there is one; it may come back later.
+void leave_cpu(int cpu);
+
 class ThreadPool {
  public:
   /// `threads` counts the caller: 1 starts no worker. 0 means usable_cpus(). More than 64 is an error.

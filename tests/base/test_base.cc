@@ -175,6 +175,29 @@ void test_cpus_of_the_affinity_mask() {
   CHECK(cpus == 1 && size == 1 && asked == 3, "%d CPUs, pools of %d and %d", cpus, size, asked);
 }
 
+/// It is on another CPU at once, with the same choice of CPUs as before; the system may move it back between the two.
+void test_leaving_a_cpu() {
+  int left = 0, kept = 0;
+  constexpr int kTries = 50;
+  std::thread mover([&] {
+    for (int i = 0; i < kTries; ++i) {
+      cpu_set_t before, after;
+      if (sched_getaffinity(0, sizeof before, &before) != 0) return;
+      const int cpu = this_cpu();
+      leave_cpu(cpu);
+      left += this_cpu() != cpu;
+      kept += sched_getaffinity(0, sizeof after, &after) == 0 && CPU_EQUAL(&before, &after);
+    }
+    leave_cpu(-1);
+    leave_cpu(CPU_SETSIZE - 1);
+  });
+  mover.join();
+  CHECK(kept == kTries, "the mask is as before %d times of %d", kept, kTries);
+  cpu_set_t mask;
+  const bool choice = sched_getaffinity(0, sizeof mask, &mask) == 0 && CPU_COUNT(&mask) > 1;
+  CHECK(choice ? left >= kTries / 2 : left == 0, "left %d times of %d", left, kTries);
+}
+
 void test_every_index_once() {
   for (int threads : {1, 2, 3, 8}) {
     ThreadPool pool(threads);
@@ -270,6 +293,7 @@ int main() {
   test_pool_sizes();
   test_cpus_of_quotas();
   test_cpus_of_the_affinity_mask();
+  test_leaving_a_cpu();
   test_every_index_once();
   test_jobs_follow_each_other();
   test_tiny_jobs_from_several_pools();
